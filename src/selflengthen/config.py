@@ -1,0 +1,258 @@
+"""What a person declares: settings from TOML and `-o a.b=c`, checked for sense. Nothing here touches a model or the run directory.
+
+Defaults are the method's (method.md); `preset = "paper"` switches off what the published code did not have. A field marked `free` changes only
+speed or how far a run goes: it may differ when a run is resumed. Every other field changes what is written, and resuming with another value
+is refused (architecture: invariant 2).
+"""
+
+import json
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from selflengthen.errors import ConfigError
+from selflengthen.records import Sampling
+
+FREE = {"free": True}
+Share = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[int, Field(gt=0)]
+
+
+class Settings(BaseModel):
+    """Base of all sections: immutable, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ModelSettings(Settings):
+    """The model that learns to write long."""
+
+    path: str = Field("seedling", description="a folder, a hub name, or `seedling`: the small bilingual model in the package")
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field("auto", description="auto: float32 on a CPU, bfloat16 on a GPU")
+    device: str = Field("auto", json_schema_extra=FREE, description="auto, cpu, cuda, cuda:1, ...")
+
+
+class EngineSettings(Settings):
+    """What answers."""
+
+    kind: Literal["transformers", "scripted"] = Field("transformers", description="transformers: embedded; scripted: a pretended model, for tests")
+    max_batch: Positive = Field(32, json_schema_extra=FREE, description="requests that run at once")
+    script: str = Field("selflengthen.engines.pretend:pretend", description="scripted only: `module:function` that answers a request")
+    delay_seconds: float = Field(0.0, ge=0, json_schema_extra=FREE, description="scripted only: time each piece of text takes")
+
+
+class InstructSettings(Settings):
+    """Stage 0: making instructions."""
+
+    count: Positive = Field(5000, description="instructions wanted per iteration, over all languages")
+    tries: Positive = Field(10, description="tries per wanted instruction")
+    pool: Literal["growing", "seeds"] = Field(
+        "growing", description="where examples come from: accepted instructions too, or the recipe's seeds alone"
+    )
+    block: Positive = Field(500, description="growing pool: instructions after which it restarts from the seeds")
+    wave: Positive = Field(50, description="growing pool: accepted instructions join it after each wave of this many, so that a run can be repeated")
+    min_words: int = Field(3, ge=0, description="an instruction has more words than this")
+    max_words: Positive = Field(500, description="and fewer than this")
+    near_duplicate: Share = Field(0.7, description="ROUGE-L from which two instructions count as the same (Self-Instruct's value); 1 = exact only")
+    sampling: Sampling = Field(Sampling(max_tokens=512), description="decoding of the instruction list")
+    file: Path | None = Field(None, description="JSON lines {instruction, language?, kind?} of your own; used before any is made")
+
+
+class RespondSettings(Settings):
+    """Stage 1: first answers."""
+
+    samples: Positive = Field(2, description="responses per instruction")
+    tries: Positive = Field(20, description="tries per response")
+    window: Positive = Field(64, description="responses over which the length-biased selection ranks; a settled window goes on at once")
+    select: bool = Field(True, description="length-biased selection (method.md)")
+
+
+class ExtendSettings(Settings):
+    """Stage 2: making them longer."""
+
+    samples: Positive = Field(2, description="extensions per selected response")
+    tries: Positive = Field(20, description="tries per extension")
+    rounds: Positive = Field(3, description="micro-iterations per try")
+    min_gain: float = Field(1.2, ge=1, description="an extension has more than this times the words of its response")
+    select: bool = Field(True, description="length-biased selection over all extensions of an iteration and language")
+
+
+class CheckSettings(Settings):
+    """Changes to the recipes' checks; the recipe's own values stand in its `recipe.toml`."""
+
+    paper: bool = Field(False, description="the published checks and nothing else (n-gram, ending, English self-talk)")
+    monotony: bool = Field(True, description="refuse windows of low diversity; thresholds calibrated on the base model's own texts")
+    monotony_window: Positive = Field(256, description="words per window; smaller where the base model writes less")
+    monotony_floor: Share = Field(0.85, description="least diversity of a window, as a share of the base model's")
+    salvage: int = Field(2, ge=0, description="times a text that went wrong is cut back to its last clean paragraph and continued; 0 = never")
+
+
+class TrainSettings(Settings):
+    """Fine-tuning of both adapters (method.md, "Fine-tuning data and settings")."""
+
+    kind: Literal["lora", "scripted"] = Field("lora", description="lora: TRL and PEFT; scripted: writes an empty adapter, for tests")
+    rank: Positive = 8
+    alpha: Positive = 16
+    dropout: Share = 0.0
+    learning_rate: float = Field(1e-4, gt=0)
+    warmup: Share = Field(0.1, description="share of the steps")
+    epochs: float = Field(4, gt=0)
+    batch_size: Positive = Field(1, description="examples per step and device")
+    accumulate: Positive = Field(1, description="steps whose gradients are added before the weights move")
+    cutoff_tokens: Positive = Field(16384, description="longer examples are refused and counted, never cut")
+    thin: Share = Field(0.2, description="share of the lines dropped from the extender's draft")
+    gradient_checkpointing: bool | None = Field(None, json_schema_extra=FREE, description="less memory, more time; unset: on a GPU only")
+    save_steps: Positive = Field(50, json_schema_extra=FREE, description="steps between checkpoints")
+    at_once: Literal[1, 2] = Field(1, json_schema_extra=FREE, description="2: both adapters train side by side, sharing the cores or the GPU")
+
+
+class MeasureSettings(Settings):
+    """Held-out measurement after each iteration, and the gates it must pass."""
+
+    count: Positive = Field(64, description="held-out instructions, over all languages; never trained on")
+    file: Path | None = Field(None, description="JSON lines {instruction, language?, kind?} of your own; made by the base model otherwise")
+    min_pass_rate: Share = Field(0.5, description="gate: share of held-out answers that pass the checks")
+    min_diversity: Share = Field(0.85, description="gate: distinct 3-grams as a share of the base model's, at equal length")
+    min_growth: float = Field(1.0, ge=0, description="gate: mean words over those of the last good generator")
+
+
+PAPER: dict[str, Any] = {"checks": {"paper": True, "monotony": False, "salvage": 0}, "instruct": {"near_duplicate": 1.0}}
+"""What the published code did, where the defaults differ. Its ten seeds are a recipe's matter, its stop strings were a mistake."""
+
+
+class Config(Settings):
+    """A whole run."""
+
+    preset: Literal["default", "paper"] = Field("default", description="paper: the published constants and checks alone")
+    languages: tuple[str, ...] = Field(("en", "zh"), min_length=1, description="recipes to use: a language in the package, or a key of `recipes`")
+    recipes: dict[str, Path] = Field({}, description="language -> folder of a recipe of your own")
+    iterations: Positive = Field(3, json_schema_extra=FREE, description="macro-iterations")
+    seed: int = 0
+    model: ModelSettings = ModelSettings()
+    engine: EngineSettings = EngineSettings()
+    sampling: Sampling = Field(Sampling(), description="decoding of all long texts")
+    instruct: InstructSettings = InstructSettings()
+    respond: RespondSettings = RespondSettings()
+    extend: ExtendSettings = ExtendSettings()
+    checks: CheckSettings = CheckSettings()
+    train: TrainSettings = TrainSettings()
+    measure: MeasureSettings = MeasureSettings()
+
+    @model_validator(mode="after")
+    def _pairs_that_cannot_be(self) -> Self:
+        if len(set(self.languages)) != len(self.languages):
+            raise ValueError(f"languages: {list(self.languages)} names one twice")
+        if self.train.cutoff_tokens < self.sampling.max_tokens:
+            raise ValueError(
+                f"train.cutoff_tokens = {self.train.cutoff_tokens} is below sampling.max_tokens = {self.sampling.max_tokens}: "
+                "the longest answers could never be trained on. Raise the first or lower the second",
+            )
+        for section, count in (("instruct", self.instruct.count), ("measure", self.measure.count)):
+            if count < len(self.languages):
+                raise ValueError(f"{section}.count = {count} is less than one for each of {len(self.languages)} languages")
+        if self.engine.kind == "scripted" and self.train.kind == "lora":
+            raise ValueError("engine.kind = 'scripted' cannot use the adapters of train.kind = 'lora': set train.kind = 'scripted' too")
+        if self.engine.kind == "transformers" and self.train.kind == "scripted":
+            raise ValueError("train.kind = 'scripted' makes adapters that engine.kind = 'transformers' cannot load: set train.kind = 'lora'")
+        return self
+
+    def share(self, count: int, language: str) -> int:
+        """How many of `count` items fall to `language`: equal shares, the first languages take the remainder."""
+        whole, rest = divmod(count, len(self.languages))
+        return whole + (self.languages.index(language) < rest)
+
+
+def load_config(file: Path | None = None, overrides: Iterable[str] = ()) -> Config:
+    """Settings from a TOML file and `a.b=c` overrides. Raises ConfigError naming each bad key, its value and the remedy."""
+    data: dict[str, Any] = _read_toml(file) if file else {}
+    for override in overrides:
+        _override(data, override)
+    if data.get("preset") == "paper":
+        data = _layer(PAPER, data)
+    return parse_config(data, origin=str(file) if file else "settings")
+
+
+def parse_config(data: Mapping[str, Any], origin: str) -> Config:
+    """Check a plain mapping. Raises ConfigError with one line per fault."""
+    try:
+        return Config.model_validate(data)
+    except ValidationError as error:
+        raise ConfigError(f"{origin}: " + "; ".join(_fault(e) for e in error.errors())) from None
+
+
+def with_overrides(config: Config, overrides: Iterable[str], file: Path | None = None) -> Config:
+    """The same settings, with some replaced."""
+    data = config.model_dump(mode="json")
+    if file:
+        data = _layer(data, _read_toml(file))
+    for override in overrides:
+        _override(data, override)
+    return parse_config(data, origin="settings")
+
+
+def changed_fields(old: Config, new: Config) -> list[str]:
+    """Settings that differ and change what is written, as `a.b: old -> new`."""
+    before, after = dict(_leaves(old)), dict(_leaves(new))
+    return [
+        f"{key}: {json.dumps(before.get(key))} -> {json.dumps(after.get(key))}" for key in sorted(before | after) if before.get(key) != after.get(key)
+    ]
+
+
+def _leaves(settings: Settings, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, field in type(settings).model_fields.items():
+        extra = field.json_schema_extra
+        if isinstance(extra, dict) and extra.get("free"):
+            continue
+        value = getattr(settings, name)
+        if isinstance(value, Settings):
+            yield from _leaves(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", settings.model_dump(mode="json", include={name})[name]
+
+
+def _read_toml(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{file}: no such settings file") from None
+    except IsADirectoryError:
+        raise ConfigError(f"{file} is a folder; name a TOML file") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{file} is not UTF-8 (byte {error.start}); save it as UTF-8") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{file} is not valid TOML: {error}") from None
+
+
+def _layer(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
+    """`top` over `base`, section by section."""
+    merged = dict(base)
+    for key, value in top.items():
+        below = merged.get(key)
+        merged[key] = _layer(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
+    return merged
+
+
+def _override(data: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key.strip():
+        raise ConfigError(f"-o {override!r}: write it as section.key=value, for example -o instruct.count=100")
+    *sections, name = key.strip().split(".")
+    for section in sections:
+        data = data.setdefault(section, {})
+        if not isinstance(data, dict):
+            raise ConfigError(f"-o {override!r}: {section!r} is a value, not a section")
+    try:
+        data[name] = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        data[name] = text  # a bare word is a string, as in most command lines
+
+
+def _fault(error: Any) -> str:
+    place = ".".join(str(part) for part in error["loc"])
+    message = str(error["msg"]).removeprefix("Value error, ")
+    if error["type"] == "extra_forbidden":
+        return f"unknown key {place!r}"
+    return f"{place} = {error['input']!r}: {message}" if place else message
