@@ -10,6 +10,7 @@ can be made longer anywhere without being understood: a model of a few million p
 import random
 import re
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Protocol
 
 KINDS = ("literature", "academic", "business", "journalism", "professional", "personal", "technical")
@@ -31,6 +32,8 @@ class Sentence:
     text: str
     noun: str
     """What it ended on; sentences about this noun may follow it."""
+    pattern: str = ""
+    """Which pattern made it: a grammar's own book-keeping, so that `expand` can keep patterns apart, see the kind, and know a closing."""
 
 
 Article = list[list[Sentence]]
@@ -79,7 +82,8 @@ class Grammar(Protocol):
     def expand(self, rng: random.Random, article: Article, rate: float, most: int) -> Article:
         """The same sentences in the same order, each followed with probability `rate` by 1 to `most` new ones about its noun.
 
-        Paragraphs are split again so that none is longer than six sentences.
+        Paragraphs are split again so that none is longer than six sentences. Nothing follows a closing sentence, so that one that is copied
+        ends the text.
         """
         ...
 
@@ -129,4 +133,4 @@ def split_paragraphs(sentences: list[Sentence], most: int) -> Article:
     """The sentences in paragraphs of about equal length, none longer than `most`."""
     count = -(-len(sentences) // most)
     bounds = [round(i * len(sentences) / count) for i in range(count + 1)] if count else [0]
-    return [sentences[a:b] for a, b in zip(bounds, bounds[1:], strict=False)]
+    return [sentences[a:b] for a, b in pairwise(bounds)]

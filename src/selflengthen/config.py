@@ -11,12 +11,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
 from selflengthen.errors import ConfigError
 from selflengthen.records import Sampling
 
-FREE = {"free": True}
+FREE: dict[str, JsonValue] = {"free": True}
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(gt=0)]
 
@@ -80,13 +80,14 @@ class ExtendSettings(Settings):
     select: bool = Field(True, description="length-biased selection over all extensions of an iteration and language")
 
 
-class CheckSettings(Settings):
+class CheckOptions(Settings):
     """Changes to the recipes' checks; the recipe's own values stand in its `recipe.toml`."""
 
     paper: bool = Field(False, description="the published checks and nothing else (n-gram, ending, English self-talk)")
     monotony: bool = Field(True, description="refuse windows of low diversity; thresholds calibrated on the base model's own texts")
     monotony_window: Positive = Field(256, description="words per window; smaller where the base model writes less")
     monotony_floor: Share = Field(0.85, description="least diversity of a window, as a share of the base model's")
+    stream: bool = Field(True, description="check while the text is written and stop it when it cannot pass any more; off: check at its end")
     salvage: int = Field(2, ge=0, description="times a text that went wrong is cut back to its last clean paragraph and continued; 0 = never")
 
 
@@ -137,7 +138,7 @@ class Config(Settings):
     instruct: InstructSettings = InstructSettings()
     respond: RespondSettings = RespondSettings()
     extend: ExtendSettings = ExtendSettings()
-    checks: CheckSettings = CheckSettings()
+    checks: CheckOptions = CheckOptions()
     train: TrainSettings = TrainSettings()
     measure: MeasureSettings = MeasureSettings()
 
@@ -163,6 +164,11 @@ class Config(Settings):
         """How many of `count` items fall to `language`: equal shares, the first languages take the remainder."""
         whole, rest = divmod(count, len(self.languages))
         return whole + (self.languages.index(language) < rest)
+
+
+def resolve_model(path: str) -> str:
+    """A model's folder or hub name; `seedling` is the folder in the package."""
+    return str(Path(__file__).parent / "seedling") if path == "seedling" else path
 
 
 def load_config(file: Path | None = None, overrides: Iterable[str] = ()) -> Config:

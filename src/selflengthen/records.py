@@ -231,6 +231,56 @@ class HeldOut(Record):
     words: Count
     reason: Reason | None = Field(None, description="why it does not pass; None when it does")
     detail: str = ""
-    distinct_3: float | None = Field(None, description="mean over windows of equal length; None when shorter than a window")
-    compression: float | None = Field(None, description="compressed over raw bytes, mean over the same windows")
     made: Made
+
+
+class Floor(Record):
+    """Where monotony begins in one language: the least diversity that a window of `window` units may have."""
+
+    window: Count
+    distinct_3: float
+    compression: float
+
+
+class Figures(Record):
+    """Held-out figures of one model, over one language or all. Words are of passing texts; rates are shares of `n`."""
+
+    n: Count
+    words_mean: float
+    words_median: float
+    words_p90: float
+    pass_rate: float
+    repetition_rate: float
+    at_limit_rate: float
+    distinct_3: float | None = Field(description="distinct over all 3-grams, mean over windows of equal length; None when every text is shorter")
+    compression: float | None = Field(description="zlib-compressed over raw bytes, mean over the same windows")
+
+
+class Gate(Record):
+    """One gate of an iteration: a figure, the least it had to be, and whether it was."""
+
+    name: str
+    language: str
+    value: float
+    least: float
+    passed: bool
+
+
+class Measurement(Record):
+    """What the held-out answers of an iteration say. Iteration 0 is the base model; it also sets the floors of the monotony check."""
+
+    iteration: Count
+    overall: Figures
+    languages: dict[str, Figures]
+    growth: float | None = Field(None, description="mean words over those of the last good iteration before")
+    growth_over_base: float | None = None
+    growth_by_language: dict[str, float] = Field({}, description="over the base")
+    gates: tuple[Gate, ...] = ()
+    floors: dict[str, Floor] = {}
+    tokens: Count = 0
+    seconds: float = 0.0
+
+    @property
+    def good(self) -> bool:
+        """Whether its adapters may be used further."""
+        return all(gate.passed for gate in self.gates)

@@ -1,0 +1,236 @@
+"""The order of the arrows: measure the base, then iterate - write, train, measure - with the adapters of the last good iteration.
+
+Nothing is remembered between two starts: which step is next is asked of the disk. What does not live here: what a step does (`stages`), and how
+it looks (`report`, `cli`).
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from selflengthen.config import Config, resolve_model
+from selflengthen.engines import Engine, open_engine
+from selflengthen.errors import ConfigError, EngineError
+from selflengthen.executors import LocalExecutor
+from selflengthen.recipes import OwnInstruction, Recipe, load_instructions, load_recipe
+from selflengthen.records import Adapter, HeldOut, Record, Rejection, Role
+from selflengthen.stages import extend, instruct, measure, respond, sft_data, train
+from selflengthen.stages.base import Arrow, IterationPlan
+from selflengthen.stages.checks import floors_of, watching
+from selflengthen.stages.events import Event, Measured, RowWritten, StageBegan, StageEnded, TrainStep
+from selflengthen.stages.ledger import STAGES, Ledger
+from selflengthen.stages.runner import Flow
+from selflengthen.stages.spent import tokens_of
+from selflengthen.store import RunDirectory
+from selflengthen.trainers import open_trainer
+from selflengthen.trainers.base import TrainProgress
+
+FLOWING = STAGES[:3]
+"""The stages that run as one flow."""
+
+Observer = Callable[[Event], None]
+
+
+def load_recipes(config: Config) -> dict[str, Recipe]:
+    """The recipes of a configuration, by language."""
+    return {language: load_recipe(language, config.recipes.get(language)) for language in config.languages}
+
+
+def create(path: Path, config: Config) -> RunDirectory:
+    """Make a run directory, after everything its settings name was read once."""
+    recipes = load_recipes(config)
+    for file in (config.instruct.file, config.measure.file):
+        _own_instructions(file, config)
+    return RunDirectory.create(path, config, _digests(recipes))
+
+
+class Pipeline:
+    """One run. `run` does all that is owed; calling it again goes on."""
+
+    def __init__(self, directory: RunDirectory, observer: Observer = lambda _event: None, config: Config | None = None) -> None:
+        """`config` takes the place of the run's own settings; only free ones may differ. Raises StoreError when others do."""
+        self.recipes = load_recipes(config or directory.config)
+        directory.resume_with(config or directory.config, _digests(self.recipes))
+        self.directory, self.config, self.observer = directory, directory.config, observer
+        self.ledger = Ledger(directory)
+
+    def run(self, until: str | None = None) -> None:
+        """Do all that is owed. `until`: stop after this stage of the first iteration that is not finished."""
+        if until is not None:
+            _known_stage(until)
+        with self.directory.locked():
+            for number in range(self.config.iterations + 1):
+                if self.ledger.measurement(number) is not None:
+                    continue
+                self._iterate(number, until if number else None)
+                if until is not None and number:
+                    return
+
+    def run_stage(self, stage: str, iteration: int, *, redo: bool = False) -> None:
+        """Do what an iteration owes up to a stage. `redo`: first put away what the stage wrote and all that stands on it."""
+        _known_stage(stage)
+        if not 0 <= iteration <= self.config.iterations:
+            raise ConfigError(f"no iteration {iteration}: the run has 0 (the base model) to {self.config.iterations}")
+        with self.directory.locked():
+            missing = next((n for n in range(iteration) if self.ledger.measurement(n) is None), None)
+            if missing is not None:
+                raise ConfigError(f"iteration {missing} is not finished; finish it first: selflengthen run {self.directory.path}")
+            if redo:
+                self.ledger.put_away(stage, iteration)
+            self._iterate(iteration, stage if iteration else None)
+
+    def plan(self, number: int) -> IterationPlan:
+        """What holds in an iteration: its adapters and its checks follow from what was measured before."""
+        good, base = self.ledger.last_good(number), self.ledger.measurement(0)
+        adapters = self.ledger.adapters(good.iteration) if good else {}
+        return IterationPlan(
+            number=number,
+            config=self.config,
+            recipes=self.recipes,
+            watching={name: watching(recipe, self.config.checks, base) for name, recipe in self.recipes.items()},
+            generator=adapters[Role.GENERATOR].name if adapters else None,
+            extender=adapters[Role.EXTENDER].name if adapters else None,
+        )
+
+    # -- the steps of an iteration; each does what it still owes --------------------------------------------------------------------
+
+    def _iterate(self, number: int, until: str | None) -> None:
+        wanted = STAGES[: STAGES.index(until) + 1] if until else STAGES
+        plan = self.plan(number)
+        if number:
+            self._write_texts(plan, [stage for stage in wanted if stage in FLOWING])
+            if sft_data.STAGE in wanted:
+                self._make_examples(plan)
+            if train.STAGE in wanted:
+                self._train(plan)
+        if measure.STAGE in wanted:
+            self._measure(plan)
+
+    def _write_texts(self, plan: IterationPlan, stages: Sequence[str]) -> None:
+        slots = [self.ledger.slot(plan.number, stage) for stage in FLOWING]
+        if all(slot.done for slot in slots[: len(stages)]):
+            return
+        known = [row for number in range(plan.number) for row in self.ledger.slot(number, instruct.STAGE).kept]
+        own = _own_instructions(self.config.instruct.file, self.config)
+        instructing = instruct.Instruct(plan, slots[0], self.config.instruct.count, known, own)
+        responding = respond.Respond(plan, slots[1], self.ledger.selections(plan.number, respond.STAGE), instructing)
+        arrows: list[Arrow] = [instructing, responding, extend.Extend(plan, slots[2], responding)]
+        self._flow(arrows[: len(stages)], plan.number)
+
+    def _make_examples(self, plan: IterationPlan) -> None:
+        slots, extensions = self.ledger.sft(plan.number), self.ledger.slot(plan.number, extend.STAGE)
+        if all(slot.done for slot in slots.values()):
+            return
+        self._tell(StageBegan(plan.number, sft_data.STAGE, len(Role) * len(extensions.kept), sum(len(slot.kept) for slot in slots.values())))
+        chosen = sft_data.select_extensions(plan, extensions, self.ledger.selections(plan.number, extend.STAGE))
+        trainer = open_trainer(self.config.train.kind)
+        sft_data.make_examples(plan, extensions, chosen, slots, trainer.token_counter(resolve_model(self.config.model.path)))
+        self._tell(StageEnded(plan.number, sft_data.STAGE))
+
+    def _train(self, plan: IterationPlan) -> None:
+        if len(self.ledger.adapters(plan.number)) == len(Role):
+            return
+        todo = train.jobs(plan, self.ledger)
+        self._tell(StageBegan(plan.number, train.STAGE, len(todo), 0))
+
+        def progress(done: TrainProgress) -> None:
+            self._tell(TrainStep(plan.number, done.name, done.step, done.steps, done.loss))
+
+        open_trainer(self.config.train.kind).train_all(todo, progress, at_once=self.config.train.at_once)
+        self._tell(StageEnded(plan.number, train.STAGE))
+
+    def _measure(self, plan: IterationPlan) -> None:
+        """Answer the held-out instructions with what the iteration made. Iteration 0 has the base model make them first."""
+        number = plan.number
+        if number:
+            plan = replace(plan, generator=self.ledger.adapters(number)[Role.GENERATOR].name)
+        instructions, answers = self.ledger.slot(0, instruct.STAGE), self.ledger.slot(number, measure.STAGE)
+        arrows: list[Arrow] = [measure.Measure(plan, answers, instructions)]
+        if number == 0:
+            own = _own_instructions(self.config.measure.file, self.config)
+            arrows.insert(0, instruct.Instruct(plan, instructions, self.config.measure.count, [], own))
+        self._flow(arrows, number)
+        base = self.ledger.measurement(0)
+        floors = base.floors if base else floors_of(plan, answers.kept)
+        result = measure.measurement(plan, answers.kept, floors, base, self.ledger.last_good(number))
+        self.ledger.write_measurement(result)
+        self._tell(Measured(number, result))
+
+    def _flow(self, arrows: Sequence[Arrow], number: int) -> None:
+        """Run arrows to their end."""
+        for arrow in arrows:
+            slot = self.ledger.slot(number, arrow.stage)
+            self._tell(StageBegan(number, arrow.stage, arrow.planned, len(slot.kept) + len(slot.rejected)))
+        flow = Flow(arrows, lambda arrow, row: self._tell(_row_written(number, arrow, row)))
+        asyncio.run(flow.run(LocalExecutor(), lambda: self._open_engine(number)))
+        for arrow in arrows:
+            self._tell(StageEnded(number, arrow.stage))
+
+    @asynccontextmanager
+    async def _open_engine(self, number: int) -> AsyncIterator[Engine]:
+        """The engine, with the adapters that iteration `number` works with: its own once trained, those of the last good one before."""
+        good = self.ledger.last_good(number)
+        adapters: list[Adapter] = [*(self.ledger.adapters(good.iteration) if good else {}).values(), *self.ledger.adapters(number).values()]
+        async with AsyncExitStack() as stack:
+            engine = await stack.enter_async_context(engine_for(self.config))
+            _can_do(engine, self.config)
+            for adapter in adapters:
+                await engine.load(adapter)
+            yield engine
+
+    def _tell(self, event: Event) -> None:
+        self.directory.event(type(event).__name__, **asdict(event))
+        self.observer(event)
+
+
+def engine_for(config: Config) -> Engine:
+    """The engine that settings name, not entered yet."""
+    settings = config.engine
+    if settings.kind == "scripted":
+        return open_engine("scripted", script=settings.script, delay_seconds=settings.delay_seconds, concurrency=settings.max_batch)
+    model = config.model
+    return open_engine(
+        "transformers",
+        model=resolve_model(model.path),
+        device=model.device,
+        dtype=model.dtype,
+        max_batch=settings.max_batch,
+    )
+
+
+def _can_do(engine: Engine, config: Config) -> None:
+    """Refuse an engine that lacks what the method needs, before anything is asked of it."""
+    can = engine.capabilities
+    lacking = [name for name, has in (("prefill", can.prefill), ("adapters", can.adapters)) if not has]
+    if lacking:
+        raise EngineError(f"engine.kind = {config.engine.kind!r} has no {' and no '.join(lacking)}, which the method needs")
+
+
+def _row_written(number: int, arrow: Arrow, row: Record) -> RowWritten:
+    tokens, rejected = tokens_of(row)
+    reason = row.reason if isinstance(row, Rejection | HeldOut) else None
+    return RowWritten(
+        iteration=number,
+        stage=arrow.stage,
+        key=str(getattr(row, "key", "")),
+        planned=arrow.planned,
+        reason=str(reason) if reason else None,
+        words=getattr(row, "words", 0),
+        tokens=tokens,
+        tokens_rejected=rejected,
+    )
+
+
+def _known_stage(name: str) -> None:
+    if name not in STAGES:
+        raise ConfigError(f"no stage {name!r}; the stages are {', '.join(STAGES)}")
+
+
+def _digests(recipes: Mapping[str, Recipe]) -> dict[str, str]:
+    return {language: recipe.digest for language, recipe in recipes.items()}
+
+
+def _own_instructions(file: Path | None, config: Config) -> tuple[OwnInstruction, ...]:
+    return load_instructions(file, config.languages) if file else ()

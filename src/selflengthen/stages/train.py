@@ -1,0 +1,48 @@
+"""Fine-tuning both roles on an iteration's examples. What does not live here: how a model learns (`trainers`)."""
+
+from selflengthen.config import resolve_model
+from selflengthen.errors import TrainerError
+from selflengthen.records import Role
+from selflengthen.stages.base import IterationPlan
+from selflengthen.stages.ledger import Ledger
+from selflengthen.trainers.base import TrainJob
+
+STAGE = "train"
+
+
+def jobs(plan: IterationPlan, ledger: Ledger) -> list[TrainJob]:
+    """A job for each role, continuing the adapters of the last good iteration. Raises TrainerError when there is nothing to learn from."""
+    good = ledger.last_good(plan.number)
+    before = ledger.adapters(good.iteration) if good else {}
+    made = []
+    for role, slot in ledger.sft(plan.number).items():
+        if not len(slot.kept):
+            raise TrainerError(_nothing_to_learn_from(plan, ledger, role))
+        name = ledger.adapter_name(plan.number, role)
+        job = TrainJob(
+            name=name,
+            role=role,
+            iteration=plan.number,
+            base_model=resolve_model(plan.config.model.path),
+            data=slot.kept.path,
+            out=ledger.adapter_folder(plan.number) / name,
+            log=ledger.run.path / "logs" / f"train-{name}.log",
+            settings=plan.config.train,
+            seed=plan.seed(STAGE, name) % 2**31,
+            start_from=before[role].path if role in before else None,
+        )
+        made.append(job)
+    return made
+
+
+def _nothing_to_learn_from(plan: IterationPlan, ledger: Ledger, role: Role) -> str:
+    examples, extensions = ledger.sft(plan.number)[role], ledger.slot(plan.number, "extend")
+    if len(examples.rejected):
+        why = f"{len(examples.rejected)} examples were over train.cutoff_tokens = {plan.config.train.cutoff_tokens}"
+    else:
+        why = f"of {len(extensions.kept) + len(extensions.rejected)} extensions {len(extensions.rejected)} were rejected and none was selected"
+    return (
+        f"iteration {plan.number} has nothing to train the {role} on: {why}. "
+        f"What was rejected, and why: selflengthen status {ledger.run.path}. Nothing is lost; a larger instruct.count, other sampling or "
+        "more tries (a new run) may help"
+    )
