@@ -94,7 +94,7 @@ def _fill(
 
 def tidy(text: str) -> str:
     """One space between words, none before a comma, a capital at the start."""
-    text = " ".join(text.split()).replace(" ,", ",")
+    text = " ".join(text.split()).replace(" ,", ",").replace(" :", ":").replace(" ;", ";")
     for index, mark in enumerate(text):
         if mark.isalpha():
             return text[:index] + mark.upper() + text[index + 1 :]

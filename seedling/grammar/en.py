@@ -52,7 +52,7 @@ def _fields(spec: str) -> str:
 def _body() -> dict[str, dict[str, tuple[Pattern, ...]]]:
     """Patterns by kind and by the field of the noun that they are said of."""
     found: dict[str, dict[str, list[Pattern]]] = {kind: {field: [] for field in _ALL} for kind in KINDS}
-    shared = "".join((en_patterns.COMMON, en_patterns.PERSON, en_patterns.SOLID, en_patterns.PLACES, en_patterns.LIVING, en_patterns.MINDS))
+    shared = f"{en_patterns.COMMON}{en_patterns.PERSON}{en_patterns.SOLID}{en_patterns.PLACES}{en_patterns.LIVING}{en_patterns.MINDS}"
     sources = [(shared, KINDS), *((text, (kind,)) for kind, text in en_patterns.BY_KIND.items())]
     number = 0
     for text, kinds in sources:
@@ -140,7 +140,8 @@ class Scribe:
         return words[int(self.rng.random() * len(words))]
 
     def _adjective(self, noun: str) -> str:
-        return self._pick(en_words.ADJECTIVES[en_words.FIELD[noun]])
+        found = self._pick(en_words.ADJECTIVES[en_words.FIELD[noun]])
+        return found if noun not in found else self._adjective(noun)  # no "arched arch"
 
     def _verb(self, noun: str) -> str:
         return self._pick(en_words.VERBS[en_words.FIELD[noun]])
@@ -246,7 +247,6 @@ class English:
                 f"the {adjective} {topic.subject} of {topic.place}",
                 f"the {topic.subject} in {topic.place}",
                 f"the {topic.subject} that {topic.person} {en_words.past(scribe.slots['bn']())} in {topic.place}",
-                f"{topic.person} of {topic.place} and the {adjective} {topic.subject}",
                 f"{an(f'{adjective} {topic.subject}')} near {topic.place}",
                 f"{topic.place} and its {topic.subject}",
             )
@@ -289,12 +289,17 @@ class English:
     def article(self, rng: random.Random, topic: Topic, paragraphs: int, sentences: tuple[int, int]) -> Article:
         scribe = Scribe(rng, topic.kind, topic)
         scribe.nouns[topic.subject] = 9999
+        # No topic sentence comes twice, so some paragraphs of a very long text just go on from the last one.
+        frames = rng.sample(TOPICAL[topic.kind], len(TOPICAL[topic.kind]))
+        share = len(frames) / paragraphs
         article: Article = []
         for index in range(paragraphs):
-            frame = TOPICAL[topic.kind] if index else OPENINGS[topic.kind]
-            # Past the stock of topic sentences, some paragraphs of a very long text just go on.
-            goes_on = index > len(frame) - 2 and rng.random() < 0.6
-            part = [scribe.detail(article[-1][-1].noun) if goes_on else scribe.write(frame, topic.subject)]
+            if index == 0:
+                part = [scribe.write(OPENINGS[topic.kind], topic.subject)]
+            elif frames and rng.random() < share:
+                part = [scribe.write((frames.pop(),), topic.subject)]
+            else:
+                part = [scribe.detail(article[-1][-1].noun)]
             count = rng.randint(*sentences)
             while len(part) < count - (index == paragraphs - 1):
                 part.append(scribe.detail(part[-1].noun))
@@ -338,7 +343,7 @@ class English:
     def with_demand(self, rng: random.Random, instruction: str, demand: str) -> str:
         bare = instruction.rstrip(".")
         low = instruction[0].lower() + instruction[1:]
-        if instruction.split()[0].strip(",.;:") in {*en_words.NAMES, *en_words.TOWNS, "I"}:
+        if instruction.split(maxsplit=1)[0].strip(",.;:") in {*en_words.NAMES, *en_words.TOWNS, "I"}:
             low = instruction
         forms = _LINES["with"] if instruction.endswith(".") else tuple(form for form in _LINES["with"] if "{i}" not in form)
         return rng.choice(forms).format(i=bare, I=instruction, low=low, d=demand)

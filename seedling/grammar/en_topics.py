@@ -106,6 +106,12 @@ the {q} of {ds} is (known|discussed) far beyond {place}, (thanks to|like) {xm}
 it was {who} who first (brought|compared) {ds} (close|once more) to {xm}
 (the people|the children|the elders) of {place} {often} (visit|mention) {ds}, but seldom {xm}
 there are {number} reasons to (value|remember) {ds}, and the {ordinal} is {xm}
+(seen|judged) from {place}, {ds} has (less|more) to do with {feel} than with {xm}
+{who} once (lost|won) a bet about {ds}, and the (price|prize) was {xm}
+(before|after) {ds} came to {place}, {p} {vm} {xm}
+(few|not all) who (mention|praise) {ds} have {vm} {xm}
+(rightly|wrongly), {ds} is (blamed|thanked) for {xm}
+a (visit|walk|question) of {who} changed how {place} saw {ds} and {xm}
 """,
     "literature": """
 {T}, {who} went (back|alone) to {ds} and (found|missed) {xm}

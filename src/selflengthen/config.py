@@ -207,13 +207,13 @@ def changed_fields(old: Config, new: Config) -> list[str]:
     ]
 
 
-def _leaves(settings: Settings, prefix: str = "") -> Iterator[tuple[str, Any]]:
+def _leaves(settings: BaseModel, prefix: str = "") -> Iterator[tuple[str, Any]]:
     for name, field in type(settings).model_fields.items():
         extra = field.json_schema_extra
         if isinstance(extra, dict) and extra.get("free"):
             continue
         value = getattr(settings, name)
-        if isinstance(value, Settings):
+        if isinstance(value, BaseModel):
             yield from _leaves(value, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", settings.model_dump(mode="json", include={name})[name]

@@ -234,12 +234,12 @@ class HeldOut(Record):
     made: Made
 
 
-class Floor(Record):
-    """Where monotony begins in one language: the least diversity that a window of `window` units may have."""
+class Floors(Record):
+    """Where monotony begins in one language: the least diversity that a window may have. All 0: no floor."""
 
-    window: Count
-    distinct_3: float
-    compression: float
+    window: int = Field(0, ge=0, description="units per window")
+    distinct_3_min: float = Field(0.0, ge=0, le=1)
+    compression_min: float = Field(0.0, ge=0)
 
 
 class Figures(Record):
@@ -276,7 +276,7 @@ class Measurement(Record):
     growth_over_base: float | None = None
     growth_by_language: dict[str, float] = Field({}, description="over the base")
     gates: tuple[Gate, ...] = ()
-    floors: dict[str, Floor] = {}
+    floors: dict[str, Floors] = {}
     tokens: Count = 0
     seconds: float = 0.0
 

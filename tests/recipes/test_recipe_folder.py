@@ -12,6 +12,7 @@ from selflengthen.recipes import Recipe, languages_in_package, load_recipe
 from selflengthen.recipes.folder import FILES, PACKAGE
 from selflengthen.recipes.recipe import PLACEHOLDERS
 from selflengthen.records import Kind
+from selflengthen.text import CheckSettings
 
 SETTINGS = """\
 language = "fr"
@@ -24,6 +25,7 @@ no = ["non"]
 [checks]
 unit = "word"
 ngram = 10
+endings = "."
 """
 SEEDS = [{"kind": "literature", "instruction": "Racontez une île."}, {"kind": "technical", "instruction": "Décrivez une horloge."}]
 
@@ -54,14 +56,14 @@ def test_the_package_has_english_and_chinese():
         recipe = load_recipe(language)
         assert recipe.language == language
         assert set(recipe.prompts) == {"instruct", "judge", "extend", "demand", "quality"}
-        assert recipe.checks["ngram"] in {10, 13}
+        assert (recipe.checks.language, recipe.checks.ngram) == (language, {"en": 10, "zh": 13}[language])
         assert load_recipe(language, PACKAGE / language) == recipe
 
 
 def test_an_own_recipe(folder):
     recipe = load_recipe("fr", folder)
     assert (recipe.name, recipe.label(2), recipe.item_separator, recipe.yes, recipe.no) == ("français", "Consigne 2 :", "\n\n", ("oui",), ("non",))
-    assert recipe.checks == {"unit": "word", "ngram": 10}
+    assert recipe.checks == CheckSettings(language="fr", unit="word", ngram=10, endings=".")
     assert [(seed.kind, seed.text) for seed in recipe.seeds] == [(Kind.LITERATURE, "Racontez une île."), (Kind.TECHNICAL, "Décrivez une horloge.")]
     assert recipe.judge_prompt("X") == "Voici judge.\nX"
 
@@ -108,7 +110,14 @@ SETTING_FAULTS = {
     ),
     "unknown table": ("[checks]", "[prompts]\nx = 1\n[checks]", [":8: unknown key 'prompts'"]),
     "missing key": ('yes = ["oui"]\n', "", ["no 'yes'; add it"]),
-    "missing checks": ('[checks]\nunit = "word"\nngram = 10\n', "", ["no 'checks'; add it"]),
+    "missing checks": ('[checks]\nunit = "word"\nngram = 10\nendings = "."\n', "", ["no 'checks'; add it"]),
+    "missing check": ("ngram = 10\n", "", ["no 'checks.ngram'; add it"]),
+    "unknown check": ("ngram = 10", "ngram = 10\nn_gram = 9", [":11: unknown key 'checks.n_gram'", "the keys are unit, ngram, "]),
+    "key of the other table": ("[checks]", '[checks]\nname = "x"', [":9: unknown key 'checks.name'"]),
+    "check out of range": ("ngram = 10", "ngram = 0", [":10: checks.ngram = 0", "greater than 0"]),
+    "unknown unit": ('unit = "word"', 'unit = "syllable"', [":9: checks.unit = 'syllable'", "'word'"]),
+    "no endings": ('endings = "."', 'endings = ""', [":11: checks.endings is empty"]),
+    "language among the checks": ("[checks]", '[checks]\nlanguage = "en"', [":8: checks has a language of its own", "delete the line"]),
     "two faults": ('yes = ["oui"]\nno = ["non"]', "", ["no 'yes'", "no 'no'"]),
     "other type": ('yes = ["oui"]', 'yes = "oui"', [":5: yes = 'oui'", "list"]),
     "other type within": ('yes = ["oui"]', "yes = [1]", [":5: yes = 1", "string"]),

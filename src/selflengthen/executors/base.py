@@ -26,7 +26,7 @@ class Item(Protocol):
 class ItemWork(Protocol):
     """All that is done to one item. Picklable; no I/O but the engine, no clock that matters, no global randomness."""
 
-    async def __call__(self, item: Any, engine: Engine) -> Any:
+    async def __call__(self, item: Any, engine: Engine, /) -> Any:
         """The outcome: a row, a candidate or a rejection. What raises is a bug or a dead engine, and ends the run."""
         ...
 

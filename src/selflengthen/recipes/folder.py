@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 from selflengthen.errors import ConfigError
 from selflengthen.recipes.files import decode, kind_of, read_bytes, rows, text_of
 from selflengthen.recipes.recipe import PLACEHOLDER, PLACEHOLDERS, Recipe, Seed, bare
+from selflengthen.text import CheckSettings
 
 PACKAGE = Path(__file__).parent
 SETTINGS, SEEDS = "recipe.toml", "seeds.jsonl"
@@ -35,7 +36,7 @@ class _Settings(BaseModel):
     item_separator: Annotated[str, StringConstraints(min_length=1)]
     yes: list[_Name]
     no: list[_Name]
-    checks: dict[str, Any]
+    checks: CheckSettings
 
 
 def languages_in_package() -> tuple[str, ...]:
@@ -59,7 +60,7 @@ def load_recipe(language: str, folder: Path | None = None) -> Recipe:
         yes=tuple(settings.yes),
         no=tuple(settings.no),
         prompts={name: _prompt(folder / f"{name}.txt", data[f"{name}.txt"], wanted) for name, wanted in PLACEHOLDERS.items()},
-        checks=settings.checks,
+        checks=settings.checks.model_copy(update={"language": settings.language}),
         seeds=_seeds(folder / SEEDS, data[SEEDS]),
         digest=_digest(data),
     )
@@ -105,6 +106,8 @@ def _nonsense(settings: _Settings, language: str) -> Iterator[tuple[str, str]]:
     """Keys whose values have the right type and cannot work, with what is wrong and what to do."""
     if settings.language != language:
         yield "language", f"is {settings.language!r}, but {language!r} was asked for; make them equal, here or in `languages` and `recipes`"
+    if settings.checks.language:
+        yield "checks", "has a language of its own; it is the recipe's: delete the line in the table"
     if PLACEHOLDER.findall(settings.item_label) != ["n"]:
         yield "item_label", f"is {settings.item_label!r}; it needs {{n}} once, for the number, and no other placeholder, as in 'Item {{n}}:'"
     for key, words in (("yes", settings.yes), ("no", settings.no)):
@@ -119,21 +122,26 @@ def _nonsense(settings: _Settings, language: str) -> Iterator[tuple[str, str]]:
 
 
 def _fault(file: Path, text: str, fault: Any) -> str:
-    key = str(fault["loc"][0])
+    keys = [part for part in fault["loc"] if isinstance(part, str)]
+    key, model = ".".join(keys), f"{PACKAGE / 'en' / SETTINGS}"
     if fault["type"] == "missing":
-        return f"{file}: no {key!r}; add it, as in {PACKAGE / 'en' / SETTINGS}"
-    place = f"{file}:{_line(text, key)}"
+        return f"{file}: no {key!r}; add it, as in {model}"
+    place = f"{file}:{_line(text, *keys)}"
     if fault["type"] == "extra_forbidden":
-        return f"{place}: unknown key {key!r}; the keys are {', '.join(_Settings.model_fields)}: rename it or leave it out"
+        known = [name for name in CheckSettings.model_fields if name != "language"] if keys[:-1] == ["checks"] else _Settings.model_fields
+        return f"{place}: unknown key {key!r}; the keys are {', '.join(known)}: rename it or leave it out"
     if fault["type"] in {"string_too_short", "string_pattern_mismatch"}:
-        return f"{place}: {key} is empty; fill it in, as in {PACKAGE / 'en' / SETTINGS}"
-    return f"{place}: {key} = {fault['input']!r}: {fault['msg']}; compare it with {PACKAGE / 'en' / SETTINGS}"
+        return f"{place}: {key} is empty; fill it in, as in {model}"
+    return f"{place}: {key} = {fault['input']!r}: {fault['msg']}; compare it with {model}"
 
 
-def _line(text: str, key: str) -> int:
-    """Where a top-level key stands, or 1 when it is written in a way that this does not find: the TOML reader does not say."""
-    match = re.search(rf"""^[ \t]*\[?[ \t]*["']?{re.escape(key)}["']?[ \t]*[=\].]""", text, flags=re.MULTILINE)
-    return text.count("\n", 0, match.start()) + 1 if match else 1
+def _line(text: str, *keys: str) -> int:
+    """Where a key stands, within its table; as far as it is found, for the TOML reader does not say and there are many ways to write one."""
+    place = 0
+    for key in keys:
+        match = re.compile(rf"""^[ \t]*\[?[ \t]*["']?{re.escape(key)}["']?[ \t]*[=\].]""", flags=re.MULTILINE).search(text, place)
+        place = match.end() if match else place
+    return text.count("\n", 0, place) + 1
 
 
 def _prompt(file: Path, data: bytes, wanted: tuple[str, ...]) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from selflengthen.records import Kind
+from selflengthen.text import CheckSettings
 
 PLACEHOLDERS: Mapping[str, tuple[str, ...]] = {
     "instruct": (),
@@ -42,7 +43,7 @@ class Recipe:
     yes: tuple[str, ...]
     no: tuple[str, ...]
     prompts: Mapping[str, str] = field(hash=False)
-    checks: Mapping[str, object] = field(hash=False)
+    checks: CheckSettings
     seeds: tuple[Seed, ...]
     digest: str
     """SHA-256 over the bytes of every file of the recipe: a resumed run notices a changed one."""
@@ -50,6 +51,11 @@ class Recipe:
     def label(self, number: int) -> str:
         """How item `number` of the instruction list begins, without a blank after it. The next item's label is the stop string."""
         return self.item_label.replace("{n}", str(number))
+
+    def item(self, number: int, text: str) -> str:
+        """Item `number` of the instruction list. A blank follows the label where words are set apart by blanks, and none after `：`."""
+        label = self.label(number)
+        return f"{label} {text}" if label[-1:].isascii() else label + text
 
     def list_prompt(self) -> str:
         """Asks for a list of instructions."""

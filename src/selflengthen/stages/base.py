@@ -40,7 +40,11 @@ class Arrow(Protocol):
     """One stage of the flow, as the runner sees it: hands out work that is ready, takes outcomes and writes them down."""
 
     stage: str
-    work: ItemWork
+
+    @property
+    def work(self) -> ItemWork:
+        """What is done to one item."""
+        ...
 
     def take(self) -> Item | None:
         """The next item that is owed and ready, or None for now."""

@@ -2,7 +2,7 @@
 
 from selflengthen.config import CheckOptions
 from selflengthen.recipes import Recipe
-from selflengthen.records import Floor, HeldOut, Measurement
+from selflengthen.records import Floors, HeldOut, Measurement
 from selflengthen.stages.base import IterationPlan
 from selflengthen.stages.drafting import Watching
 from selflengthen.store import Dataset
@@ -12,18 +12,18 @@ from selflengthen.text import calibrate
 def watching(recipe: Recipe, options: CheckOptions, base: Measurement | None) -> Watching:
     """How texts of the recipe's language are watched. `base` None: the base model itself, whose diversity is not known yet."""
     checks = recipe.checks.paper() if options.paper else recipe.checks
-    floor = base.floors.get(recipe.language) if base and options.monotony else None
-    if floor is not None:
-        checks = checks.with_floor(floor)
+    floors = base.floors.get(recipe.language) if base and options.monotony else None
+    if floors is not None:
+        checks = checks.with_floors(floors)
     return Watching(checks, stream=options.stream, salvage=options.salvage)
 
 
-def floors_of(plan: IterationPlan, answers: Dataset[HeldOut]) -> dict[str, Floor]:
+def floors_of(plan: IterationPlan, answers: Dataset[HeldOut]) -> dict[str, Floors]:
     """The floors of each language, from the base model's held-out answers that pass."""
     options = plan.config.checks
     floors = {}
     for language, recipe in plan.recipes.items():
         texts = [row.text for row in sorted(answers, key=lambda row: row.key) if row.language == language and row.reason is None]
         if texts:
-            floors[language] = calibrate(texts, recipe.checks.unit, options.monotony_window, options.monotony_floor)
+            floors[language] = calibrate(texts, recipe.checks.unit, options.monotony_window, ratio=options.monotony_floor)
     return floors

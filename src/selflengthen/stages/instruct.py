@@ -129,9 +129,9 @@ class Instruct:
             used.add(instruction.text)
             if instruction.language in by_language:
                 by_language[instruction.language].duplicates.add(instruction.text)
-        for instruction in own:
-            if instruction.text not in used:
-                by_language[instruction.language or language_of(instruction.text)].own.append(instruction)
+        for given in own:
+            if given.text not in used:
+                by_language[given.language or language_of(given.text)].own.append(given)
         for queue in self.queues:
             queue.resume()
 

@@ -10,11 +10,11 @@ from statistics import fmean, median
 
 from selflengthen.config import MeasureSettings
 from selflengthen.engines.base import Engine, Request
-from selflengthen.records import Figures, Floor, Gate, HeldOut, Instruction, Measurement, Message, Reason, Record
+from selflengthen.records import Figures, Floors, Gate, HeldOut, Instruction, Measurement, Message, Reason, Record
 from selflengthen.stages.base import IterationPlan, Tries
 from selflengthen.stages.drafting import write
 from selflengthen.store import Dataset, Slot
-from selflengthen.text import windowed_diversity
+from selflengthen.text import Unit, windowed_diversity
 
 STAGE = "measure"
 
@@ -91,7 +91,7 @@ class Measure:
         return f"{instruction}.h{self.plan.number}"
 
 
-def figures(rows: Sequence[HeldOut], floors: Mapping[str, Floor], units: Mapping[str, str]) -> Figures:
+def figures(rows: Sequence[HeldOut], floors: Mapping[str, Floors], units: Mapping[str, Unit]) -> Figures:
     """The figures of some held-out rows. Diversity is of every text that fills a window, passing or not."""
     passing = sorted(row.words for row in rows if row.reason is None)
     looked_at = [windowed_diversity(row.text, units[row.language], floors[row.language].window) for row in rows if row.language in floors]
@@ -113,7 +113,7 @@ def figures(rows: Sequence[HeldOut], floors: Mapping[str, Floor], units: Mapping
 def measurement(
     plan: IterationPlan,
     rows: Dataset[HeldOut],
-    floors: Mapping[str, Floor],
+    floors: Mapping[str, Floors],
     base: Measurement | None,
     last_good: Measurement | None,
 ) -> Measurement:

@@ -1,7 +1,8 @@
 """An append-only JSON-lines file of one record type, indexed by key. Whole files are never rewritten here, and rows are never changed.
 
 A row is one line, written by one `write`. A process killed in mid-write leaves a torn last line: it is cut off when the file is next opened,
-and its work is owed again. Rows stay on disk; memory holds a key and an offset for each.
+and its work is owed again. A reader (`readonly`) passes over it instead: another process may be about to write the rest. Rows stay on disk;
+memory holds a key and an offset for each.
 """
 
 import os
@@ -23,9 +24,10 @@ class Dataset(Generic[Row]):
     Raises StoreError when a line other than the last is corrupt, a key stands twice, or the disk is full.
     """
 
-    def __init__(self, path: Path, row_type: type[Row]) -> None:
+    def __init__(self, path: Path, row_type: type[Row], *, readonly: bool = False) -> None:
         self.path = path
         self.row_type = row_type
+        self.readonly = readonly
         self._offsets: dict[str, int] = {}
         self._size = 0
         if path.exists():
@@ -61,6 +63,8 @@ class Dataset(Generic[Row]):
     def append(self, row: Row) -> None:
         """Write one row down. After a failed write the file is as it was before."""
         key = _key(row)
+        if self.readonly:
+            raise AssertionError(f"{self.path} was opened to be read")
         if key in self._offsets:
             raise AssertionError(f"{self.path}: {key} written twice")
         line = row.model_dump_json().encode() + b"\n"
@@ -88,7 +92,7 @@ class Dataset(Generic[Row]):
                 os.fsync(file.fileno())
 
     def _open_existing(self) -> None:
-        """Index the rows; cut off a torn last line."""
+        """Index the rows; cut off a torn last line, or pass over it."""
         with self.path.open("rb") as file:
             for number, line in enumerate(file, start=1):
                 if not line.endswith(b"\n"):
@@ -98,7 +102,7 @@ class Dataset(Generic[Row]):
                     raise StoreError(f"{self.path}:{number}: key {key!r} stands twice in this file; delete one of the two lines and run again")
                 self._offsets[key] = self._size
                 self._size += len(line)
-        if self._size < self.path.stat().st_size:
+        if not self.readonly and self._size < self.path.stat().st_size:
             os.truncate(self.path, self._size)
 
     def _check(self, line: bytes, number: int) -> str:

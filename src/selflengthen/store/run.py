@@ -56,6 +56,7 @@ class Slot(Generic[Row]):
 
     def finish(self, **facts: Any) -> None:
         """Mark the slot complete; the rows reach the disk before the marker does."""
+        assert not self.kept.readonly, f"{self.marker}: this run was opened to be read"
         self.kept.sync()
         self.rejected.sync()
         write_whole(self.marker, json.dumps({"kept": len(self.kept), "rejected": len(self.rejected), **facts}, ensure_ascii=False, indent=1))
@@ -71,6 +72,8 @@ class RunDirectory:
 
     path: Path
     config: Config
+    readonly: bool = False
+    """Opened to be looked at, perhaps while another process writes: nothing is repaired, and writing is a bug."""
     _slots: dict[Path, Slot[Any]] = field(default_factory=dict)
 
     @classmethod
@@ -83,7 +86,7 @@ class RunDirectory:
         return cls(path, config)
 
     @classmethod
-    def open(cls, path: Path) -> Self:
+    def open(cls, path: Path, *, readonly: bool = False) -> Self:
         """Open a run directory as it is. Raises StoreError when it is none."""
         file = path / "config.json"
         try:
@@ -92,10 +95,11 @@ class RunDirectory:
             raise StoreError(f"{path} is not a run directory (no config.json); make one with: selflengthen init {path}") from None
         except (NotADirectoryError, PermissionError, UnicodeDecodeError, json.JSONDecodeError) as error:
             raise StoreError(f"{file} cannot be read: {error}") from None
-        return cls(path, parse_config(data, origin=str(file)))
+        return cls(path, parse_config(data, origin=str(file)), readonly)
 
     def resume_with(self, config: Config, digests: dict[str, str]) -> None:
         """Go on under `config`; only `free` settings may differ from what the run was begun with."""
+        assert not self.readonly, f"{self.path} was opened to be read"
         changed = changed_fields(self.config, config)
         before = json.loads((self.path / "run.json").read_text(encoding="utf-8"))["recipes"]
         changed += [f"recipe {name!r}: its files have changed" for name in sorted(before | digests) if before.get(name) != digests.get(name)]
@@ -111,6 +115,7 @@ class RunDirectory:
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the run against other writers. Raises StoreError naming the one that has it."""
+        assert not self.readonly, f"{self.path} was opened to be read"
         descriptor = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, 0o644)
         try:
             try:
@@ -124,6 +129,20 @@ class RunDirectory:
         finally:
             os.close(descriptor)  # closing gives the lock back, and so does dying
 
+    def in_use(self) -> bool:
+        """Whether a process holds the run now. Asks by holding it for a moment itself, against writers but not against others who ask."""
+        try:
+            descriptor = os.open(self.path / "lock", os.O_RDONLY)
+        except FileNotFoundError:
+            return False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(descriptor)
+        return False
+
     def iteration(self, number: int) -> Path:
         """The folder of a macro-iteration; 0 is the base model's."""
         return self.path / f"iter_{number:02d}"
@@ -132,8 +151,8 @@ class RunDirectory:
         """A slot of an iteration; the same object each time, since it holds an index of what is on disk."""
         marker = self.iteration(iteration) / f"{name}.done.json"
         if marker not in self._slots:
-            rows = Dataset(marker.with_name(f"{name}.jsonl"), row_type)
-            rejected = Dataset(marker.with_name(f"{name}.rejected.jsonl"), Rejection)
+            rows = Dataset(marker.with_name(f"{name}.jsonl"), row_type, readonly=self.readonly)
+            rejected = Dataset(marker.with_name(f"{name}.rejected.jsonl"), Rejection, readonly=self.readonly)
             both = set(rows.keys) & set(rejected.keys)
             if both:
                 raise StoreError(f"{rows.path}: {min(both)!r} is kept here and rejected in {rejected.path.name}; delete one of the two lines")
@@ -146,6 +165,7 @@ class RunDirectory:
 
     def put_away(self, iteration: int, patterns: Iterable[str]) -> None:
         """Move files of an iteration to its attic, in the order of `patterns`."""
+        assert not self.readonly, f"{self.path} was opened to be read"
         folder = self.iteration(iteration)
         found = [path for pattern in patterns for path in sorted(folder.glob(pattern))]
         if found:
@@ -157,7 +177,7 @@ class RunDirectory:
 
     def dataset(self, iteration: int, name: str, row_type: type[Row]) -> Dataset[Row]:
         """A plain dataset of an iteration."""
-        return Dataset(self.iteration(iteration) / f"{name}.jsonl", row_type)
+        return Dataset(self.iteration(iteration) / f"{name}.jsonl", row_type, readonly=self.readonly)
 
     def event(self, event: str, **facts: Any) -> None:
         """Log what happened, for eyes: one JSON line with the time. Never read by resume; a failure to log stops nothing."""

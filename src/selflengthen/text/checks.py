@@ -98,6 +98,7 @@ class Guard:
         self._settings = settings
         self._units = UnitStream(settings.unit)
         self._chunks = Chunks()
+        self._length = 0
         self._found: Found | None = None
         self._ngram = RepeatedNgram(settings.unit, settings.ngram, letters=settings.ngram_letters, stream=self._units)
         self._monotony = Monotony(settings.unit, settings.floors, self._units)
@@ -105,8 +106,9 @@ class Guard:
         self._foreign = ForeignStretch(settings.language, settings.foreign_window if settings.language else 0, settings.foreign_share, find_language)
         self._cjk = CjkNgram() if settings.loops and settings.unit == "word" else None
         self._loops = Loops() if settings.loops else None
-        self._by_unit: list[Callable[[], Found | None]] = [self._ngram.take, self._monotony.take]
-        self._by_piece: list[Callable[[str], Found | None]] = [self._cjk.look] if self._cjk else []
+        self._by_unit: list[Callable[[], Found | None]] = [self._ngram.take]
+        if self._monotony.on:
+            self._by_unit.append(self._monotony.take)
         self._by_chunk: list[Callable[[str], Found | None]] = [self._foreign.take]
         if self._loops:
             self._by_chunk.insert(0, self._loops.take)
@@ -116,16 +118,16 @@ class Guard:
         if self._found is not None:
             return self._found.verdict
         found = []
-        if not self._talk.first_lines_done:
+        if self._talk.lines_left:
             found.append(self._talk.look(delta))
         if self._units.feed(delta):
             found += [take() for take in self._by_unit]
-        for look in self._by_piece:
-            found.append(look(delta))
+        if self._cjk is not None and not (delta.isascii() and self._cjk.waiting):
+            found.append(self._cjk.look(delta, self._length))
         for chunk in self._chunks.feed(delta):
             found += [take(chunk) for take in self._by_chunk]
-        if any(found):
-            self._found = earliest(found)
+        self._length += len(delta)
+        self._found = earliest(found) if found else None
         return None if self._found is None else self._found.verdict
 
     def finish(self) -> Verdict | None:

@@ -19,6 +19,8 @@ published Chinese code compares. It makes one single unit of an English text and
 # full-width forms, and the planes of rare ideographs. The ideographic space U+3000 is whitespace. Hangul is written with spaces: not here.
 CJK = "\u2e80-\u2fff\u3001-\ua4cf\uf900-\ufaff\ufe30-\ufe4f\uff01-\uffef\U00020000-\U0003ffff"
 
+ASCII_WHITESPACE = "\t\n\v\f\r\x1c\x1d\x1e\x1f "
+
 _COUNTED = re.compile("[\u4e00-\u9fff\u3000-\u303f\uff00-\uffef]")
 
 _PATTERNS: dict[Unit, re.Pattern[str]] = {
@@ -68,7 +70,7 @@ def glue(unit: Unit) -> str:
 
 
 def _spans(text: str, unit: Unit) -> Iterator[UnitSpan]:
-    # The published code strips the text's end first; only ASCII runs can tell the difference.
-    text = text.rstrip() if unit == "ascii_run" else text
+    # The published code strips the text's end first; only a run that is open there can tell the difference.
+    text = text.rstrip(ASCII_WHITESPACE) if unit == "ascii_run" else text
     for match in _PATTERNS[unit].finditer(text):
         yield UnitSpan(match[0], match.start(), match.end())

@@ -9,9 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from pydantic import Field
-
-from selflengthen.records import Record
+from selflengthen.records import Floors
 from selflengthen.text.count import Unit, glue, splitter
 
 SMALLEST_WINDOW = 32
@@ -28,14 +26,6 @@ class Diversity:
     """Share of the 3-grams of units that are different from each other, 0 to 1."""
     compression: float
     """Compressed over raw bytes; about 0.5 for English and 0.7 for Chinese prose at 256 units."""
-
-
-class Floors(Record):
-    """The least diversity that a window may have. All 0: no floor."""
-
-    window: int = Field(0, ge=0, description="units per window")
-    distinct_3_min: float = Field(0.0, ge=0, le=1)
-    compression_min: float = Field(0.0, ge=0)
 
 
 def distinct_n(units: Sequence[str], n: int = 3) -> float:

@@ -25,7 +25,7 @@ class Monotony:
         self._step = max(1, floors.window // STEPS)
         self._units = UnitStream(unit) if stream is None else stream
         self._next = floors.window
-        self._on = floors.window > 0 and (floors.distinct_3_min > 0 or floors.compression_min > 0)
+        self.on = floors.window > 0 and (floors.distinct_3_min > 0 or floors.compression_min > 0)
         self._found: Found | None = None
 
     def feed(self, piece: str) -> Verdict | None:
@@ -43,7 +43,7 @@ class Monotony:
 
     def take(self) -> Found | None:
         """Look at the windows that the stream's new units complete."""
-        while self._on and self._found is None and self._next <= len(self._units.words):
+        while self.on and self._found is None and self._next <= len(self._units.words):
             self._look(self._next)
             self._next += self._step
         return self._found
@@ -51,7 +51,7 @@ class Monotony:
     def take_at_end(self) -> Found | None:
         """As `take`, and at the window that ends with the text."""
         end = len(self._units.words)
-        if self.take() is None and self._on and end >= self._floors.window:
+        if self.take() is None and self.on and end >= self._floors.window:
             self._look(end)
         return self._found
 

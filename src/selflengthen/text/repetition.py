@@ -95,18 +95,19 @@ class CjkNgram:
     """
 
     def __init__(self) -> None:
-        self._offset = 0
         self._inner: RepeatedNgram | None = None
+        # While this is true, a piece that is all ASCII need not be shown.
+        self.waiting = True
 
-    def look(self, piece: str) -> Found | None:
-        """Take the next piece."""
+    def look(self, piece: str, offset: int) -> Found | None:
+        """Take the piece that stands at character `offset`."""
         if self._inner is None:
-            begin = None if piece.isascii() else _CJK.search(piece)
+            begin = _CJK.search(piece)
             if begin is None:
-                self._offset += len(piece)
                 return None
-            stream = UnitStream("cjk", self._offset + begin.start())
+            stream = UnitStream("cjk", offset + begin.start())
             self._inner = RepeatedNgram("cjk", CJK_NGRAM, letters=CJK_LETTERS, stream=stream)
+            self.waiting = False
             piece = piece[begin.start() :]
         return self._inner.look(piece)
 

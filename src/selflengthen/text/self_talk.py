@@ -29,17 +29,13 @@ class SelfTalk:
         self._any = re.compile("|".join(re.escape(word) for _, word in self._words))
         self._keep = max((len(word) for _, word in self._words), default=0) + 1
         self._last_lines = last_lines
-        self._lines_left = first_lines if self._words else 0
+        # At 0 nothing more can be found on the stream.
+        self.lines_left = first_lines if self._words else 0
         self._blank = True
         self._buffer = ""
         self._offset = 0
         self._pieces: list[str] = []
         self._found: Found | None = None
-
-    @property
-    def first_lines_done(self) -> bool:
-        """Nothing more can be found on the stream."""
-        return self._lines_left == 0
 
     def feed(self, piece: str) -> Verdict | None:
         """Take the next piece of text; the verdict as soon as it is certain, and from then on."""
@@ -56,7 +52,7 @@ class SelfTalk:
 
     def look(self, piece: str) -> Found | None:
         """Look for the words in the first lines."""
-        if not self._lines_left:
+        if not self.lines_left:
             return None
         buffer = self._buffer + piece
         stop = self._end_of_first_lines(piece)
@@ -69,7 +65,7 @@ class SelfTalk:
     def look_at_end(self, text: str) -> Found | None:
         """Look for the words where the text ends: in first lines that have not ended, and in the last lines."""
         # The end of the text ends a word as a line end does.
-        found = self.look("\n") if self._lines_left else None
+        found = self.look("\n") if self.lines_left else None
         if found is not None or not self._words:
             return found and Found(len(text), found.verdict)
         self._offset = _start_of_last_lines(text, self._last_lines)
@@ -83,8 +79,8 @@ class SelfTalk:
             said = not self._blank or bool(piece[start:line_end].strip())
             self._blank = True
             start = line_end + 1
-            self._lines_left -= said
-            if not self._lines_left:
+            self.lines_left -= said
+            if not self.lines_left:
                 return start
         self._blank = self._blank and not piece[start:].strip()
         return None

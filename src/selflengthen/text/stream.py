@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from selflengthen.text.count import Unit, run_test, splitter, units
+from selflengthen.text.count import ASCII_WHITESPACE, Unit, run_test, splitter, units
 from selflengthen.text.verdict import Verdict
 
 CHUNK = 64
@@ -60,7 +60,7 @@ class UnitStream:
     def finish(self) -> bool:
         """The text ends here; say whether that completed a unit."""
         # Only an `ascii_run` can end in whitespace; see `count`.
-        last = "".join(self._open).rstrip()
+        last = "".join(self._open).rstrip(ASCII_WHITESPACE)
         self._open = []
         if last:
             self.words.append(last)

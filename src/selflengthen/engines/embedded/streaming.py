@@ -1,0 +1,46 @@
+"""Text out of tokens as they come, in whole characters. What does not live here: stop strings (`engines.stops`) and who reads the text.
+
+A character can span tokens, and what a token says can hang on the one before it (a leading blank). So a short window of the latest tokens is
+decoded each time, never the whole text, and what is new in it goes on once it can no longer change.
+"""
+
+from collections.abc import Callable, Sequence
+
+CONTEXT = 4
+"""Tokens kept as context when a window is cut: the longest character takes four bytes, so at most four tokens."""
+LONGEST = 16
+"""A window of half characters longer than this is not becoming one any more: a model writing broken bytes."""
+BROKEN = "\ufffd"
+"""What a decoder writes for bytes that are no character, or not yet."""
+
+
+class TextStream:
+    """The text of one answer. `decode` turns token ids into text, special tokens left out."""
+
+    __slots__ = ("_decode", "_said", "_window")
+
+    def __init__(self, decode: Callable[[list[int]], str], before: Sequence[int]) -> None:
+        self._decode = decode
+        self._window = list(before[-CONTEXT:])
+        self._said = len(decode(self._window))
+        """Characters of the window's text that have gone on, or stood before the answer."""
+
+    def push(self, token: int) -> str:
+        """The text that a token completes; empty while a character is half there."""
+        self._window.append(token)
+        text = self._decode(self._window)
+        if len(self._window) > LONGEST:
+            settled = len(text) - 1 if text.endswith(BROKEN) else len(text)
+        else:
+            settled = len(text.rstrip(BROKEN))
+        new = text[self._said : settled]
+        self._said = max(self._said, settled)
+        if settled == len(text) or len(self._window) > LONGEST:
+            self._cut(len(text) - settled)
+        return new
+
+    def _cut(self, pending: int) -> None:
+        """Go on with the latest tokens alone; `pending` characters at their end have not gone on."""
+        if len(self._window) > CONTEXT:
+            del self._window[:-CONTEXT]
+            self._said = len(self._decode(self._window)) - pending
