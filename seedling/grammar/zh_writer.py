@@ -76,7 +76,7 @@ class Writer:
     # What has been said.
 
     def _remember_for_good(self, sentence: Sentence) -> None:
-        text = sentence.text
+        text = "。" + sentence.text
         self.grams.update([text[i : i + NGRAM] for i in range(len(text) - NGRAM + 1)])
         how = made(sentence)
         self.pairs.update([(mark, how.about) for mark in how.marks])
@@ -108,11 +108,12 @@ class Writer:
 
     def _fresh_noun(self, fields: tuple[str, ...], about: str) -> Noun:
         related = self.lexicon.related[self.lexicon.nouns[about].field]
-        for _ in range(30):
-            name = self.pick(fields)
+        for _ in range(16):
             # Rather something that goes with what is spoken of, and with the kind of writing.
-            if len(fields) > 1 and self.random() < (0.9 if name not in related else 0.0 if name in self.favoured else 0.35):
-                continue
+            for _ in range(6):
+                name = self.pick(fields)
+                if self.random() > (0.9 if name not in related else 0.0 if name in self.favoured else 0.35):
+                    break
             noun = self.pick(self.lexicon.by_field[name])
             word = noun.text
             if word != about and word not in self.nouns and word not in self.ahead[0] and word not in self.near and not self._is_topic(word):
@@ -228,7 +229,7 @@ class Writer:
         return Sentence(text, other.text, f"{self.kind}/{noun.text}/{head.number} {tail.number}/")
 
     def _whole(self, noun: Noun) -> Sentence:
-        pools = self.whole[-1] if self.random() < 0.3 else self.whole[0]
+        pools = self.whole[-1] if self.random() < 0.25 else self.whole[0]
         pattern = self._fresh_pattern(pools[noun.field], noun.text)
         other = self._fresh_noun(pattern.targets, noun.text)
         text = self.fill(self.pick(pattern.variants), noun, other)

@@ -24,7 +24,7 @@ from selflengthen.stages.ledger import STAGES, Ledger
 from selflengthen.stages.runner import Flow
 from selflengthen.stages.spent import tokens_of
 from selflengthen.store import RunDirectory
-from selflengthen.trainers import open_trainer
+from selflengthen.trainers import open_token_counter, open_trainer
 from selflengthen.trainers.base import TrainProgress
 
 FLOWING = STAGES[:3]
@@ -125,8 +125,8 @@ class Pipeline:
             return
         self._tell(StageBegan(plan.number, sft_data.STAGE, len(Role) * len(extensions.kept), sum(len(slot.kept) for slot in slots.values())))
         chosen = sft_data.select_extensions(plan, extensions, self.ledger.selections(plan.number, extend.STAGE))
-        trainer = open_trainer(self.config.train.kind)
-        sft_data.make_examples(plan, extensions, chosen, slots, trainer.token_counter(resolve_model(self.config.model.path)))
+        count_tokens = open_token_counter(self.config.train.kind, resolve_model(self.config.model.path))
+        sft_data.make_examples(plan, extensions, chosen, slots, count_tokens)
         self._tell(StageEnded(plan.number, sft_data.STAGE))
 
     def _train(self, plan: IterationPlan) -> None:
@@ -138,7 +138,7 @@ class Pipeline:
         def progress(done: TrainProgress) -> None:
             self._tell(TrainStep(plan.number, done.name, done.step, done.steps, done.loss))
 
-        open_trainer(self.config.train.kind).train_all(todo, progress, at_once=self.config.train.at_once)
+        train.run_jobs(open_trainer(self.config.train.kind), todo, self.config.train.at_once, progress)
         self._tell(StageEnded(plan.number, train.STAGE))
 
     def _measure(self, plan: IterationPlan) -> None:

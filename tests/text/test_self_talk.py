@@ -20,7 +20,9 @@ def reference(text, words, first, last):
     lines = [line for line in text.split("\n") if line.strip()]
     looked = lines[:first] + lines[len(lines) - last if last < len(lines) else 0 :] if last else lines[:first]
     word = rf"[^\W{CJK}]"
-    return any(re.search(re.escape(w) if re.search(f"[{CJK}]", w) else rf"(?<!{word}){re.escape(w)}(?!{word})", line) for w in words for line in looked)
+    return any(
+        re.search(re.escape(w) if re.search(f"[{CJK}]", w) else rf"(?<!{word}){re.escape(w)}(?!{word})", line) for w in words for line in looked
+    )
 
 
 @pytest.mark.parametrize(

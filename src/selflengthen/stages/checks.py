@@ -19,11 +19,12 @@ def watching(recipe: Recipe, options: CheckOptions, base: Measurement | None) ->
 
 
 def floors_of(plan: IterationPlan, answers: Dataset[HeldOut]) -> dict[str, Floors]:
-    """The floors of each language, from the base model's held-out answers that pass."""
+    """The floors of each language, from the base model's held-out answers that pass. A language with too little text has none."""
     options = plan.config.checks
     floors = {}
     for language, recipe in plan.recipes.items():
         texts = [row.text for row in sorted(answers, key=lambda row: row.key) if row.language == language and row.reason is None]
-        if texts:
-            floors[language] = calibrate(texts, recipe.checks.unit, options.monotony_window, ratio=options.monotony_floor)
+        found = calibrate(texts, recipe.checks.unit, options.monotony_window, ratio=options.monotony_floor)
+        if found.window:
+            floors[language] = found
     return floors

@@ -23,9 +23,10 @@ class NearDuplicates:
         self._texts.append(text)
         self._words.append(_words(text))
 
-    def find(self, text: str) -> str | None:
-        """The nearest earlier text if it is too near, else None."""
-        best = extractOne(_words(text), self._words, scorer=Indel.normalized_similarity, score_cutoff=self.threshold)
+    def find(self, text: str, *, exact: bool = False) -> str | None:
+        """The nearest earlier text if it is too near, else None. `exact`: only an equal one is."""
+        cutoff = 1.0 if exact else self.threshold
+        best = extractOne(_words(text), self._words, scorer=Indel.normalized_similarity, score_cutoff=cutoff)
         return self._texts[best[2]] if best else None
 
 

@@ -197,7 +197,8 @@ class _Queue:
         while self.committed in self.waiting:
             item, outcome = self.waiting.pop(self.committed)
             if isinstance(outcome, Instruction):
-                near = self.duplicates.find(outcome.text)
+                # A person who wrote two instructions that are alike meant both.
+                near = self.duplicates.find(outcome.text, exact=outcome.text == item.own)
                 if near is not None:
                     again = self._refuse(item, outcome, near)
                     if isinstance(again, InstructItem):

@@ -1,11 +1,14 @@
 """Fine-tuning both roles on an iteration's examples. What does not live here: how a model learns (`trainers`)."""
 
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
 from selflengthen.config import resolve_model
 from selflengthen.errors import TrainerError
 from selflengthen.records import Role
 from selflengthen.stages.base import IterationPlan
 from selflengthen.stages.ledger import Ledger
-from selflengthen.trainers.base import TrainJob
+from selflengthen.trainers.base import Trainer, TrainJob, TrainProgress
 
 STAGE = "train"
 
@@ -33,6 +36,14 @@ def jobs(plan: IterationPlan, ledger: Ledger) -> list[TrainJob]:
         )
         made.append(job)
     return made
+
+
+def run_jobs(trainer: Trainer, todo: Sequence[TrainJob], at_once: int, on_progress: Callable[[TrainProgress], None]) -> None:
+    """Run the jobs, `at_once` side by side. The first failure is raised once the others have come to their end."""
+    with ThreadPoolExecutor(at_once) as threads:
+        running = [threads.submit(trainer.train, job, on_progress) for job in todo]
+    for future in running:
+        future.result()
 
 
 def _nothing_to_learn_from(plan: IterationPlan, ledger: Ledger, role: Role) -> str:

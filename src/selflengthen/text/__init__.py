@@ -5,9 +5,10 @@ needs to know "how long" or "whether good" asks here. To read it: `count`, `spli
 the checks `repetition`, `self_talk`, `monotony`, `language`, their sum in `checks`, and `diversity` and `select`.
 """
 
+from selflengthen.records import Floors
 from selflengthen.text.checks import CheckSettings, Guard, check_text, ends_well
 from selflengthen.text.count import Unit, UnitSpan, count_words, units
-from selflengthen.text.diversity import Diversity, Floors, calibrate, compression_ratio, distinct_n, windowed_diversity
+from selflengthen.text.diversity import Diversity, calibrate, compression_ratio, distinct_n, windowed_diversity
 from selflengthen.text.language import ForeignStretch, check_language, identify, language_of
 from selflengthen.text.monotony import Monotony, check_monotony
 from selflengthen.text.repetition import Loops, RepeatedNgram, check_loops, check_ngram

@@ -11,9 +11,8 @@ from typing import Self
 
 from pydantic import Field
 
-from selflengthen.records import Reason, Record
+from selflengthen.records import Floors, Reason, Record
 from selflengthen.text.count import Unit
-from selflengthen.text.diversity import Floors
 from selflengthen.text.language import ForeignStretch, Identify, identify
 from selflengthen.text.monotony import Monotony
 from selflengthen.text.repetition import CjkNgram, Loops, RepeatedNgram

@@ -1,4 +1,4 @@
-"""How varied a text is, measured at equal length: distinct n-grams and compression, and the floors that a base model's own texts give.
+"""How varied a text is, measured at equal length: distinct n-grams and compression, and the floors that the texts of a base model give.
 
 What does not live here: refusing a text for it (`monotony`), and comparing models (the stages). Both measures fall with the length of what they
 look at, so whole texts of different lengths are never compared: windows are.

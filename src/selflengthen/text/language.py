@@ -146,12 +146,8 @@ class ForeignStretch:
             return self._judge_by_asking(at_end=at_end) if letters >= SURE else None
         if self._foreign_letters <= self._most * letters:
             return None
-        start = self._length
-        for one in reversed(self._window):
-            start -= len(one.text)
-            if one.own > one.foreign:
-                start += max(match.end() for match in self._own.finditer(one.text))
-                break
+        window = "".join(one.text for one in self._window)
+        start = self._length - len(window) + _change_point(window, self._own)
         return self._report(start, f"{self._foreign_letters} of {letters} letters are not {self._language}")
 
     def _judge_by_asking(self, *, at_end: bool) -> Found | None:
@@ -170,6 +166,17 @@ class ForeignStretch:
 
     def _report(self, start: int, detail: str) -> Found:
         return Found(self._length, Verdict(Reason.WRONG_LANGUAGE, start, self._length, detail))
+
+
+def _change_point(text: str, own: re.Pattern[str]) -> int:
+    """The place with the most own letters before it and the fewest foreign ones: where the text changes its language."""
+    score = best = place = 0
+    for i, character in enumerate(text):
+        if character.isalpha():
+            score += 1 if own.match(character) else -1
+            if score > best:
+                best, place = score, i + 1
+    return place
 
 
 def _count(kind: re.Pattern[str], text: str) -> int:

@@ -3,9 +3,9 @@
 What does not live here: exact repetition (`repetition`), the measures themselves and their floors (`diversity`). Not in the paper.
 """
 
-from selflengthen.records import Reason
+from selflengthen.records import Floors, Reason
 from selflengthen.text.count import Unit
-from selflengthen.text.diversity import Floors, window_diversity
+from selflengthen.text.diversity import window_diversity
 from selflengthen.text.stream import Found, UnitStream
 from selflengthen.text.verdict import Verdict
 

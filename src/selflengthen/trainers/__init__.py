@@ -4,10 +4,13 @@
 are trained on (`stages`), where adapters are served (`engines`).
 """
 
+from collections.abc import Callable, Sequence
+
 from selflengthen.errors import ConfigError
+from selflengthen.records import Message
 from selflengthen.trainers.base import Trainer, TrainJob, TrainProgress
 
-__all__ = ["TrainJob", "TrainProgress", "Trainer", "open_trainer"]
+__all__ = ["TrainJob", "TrainProgress", "Trainer", "open_token_counter", "open_trainer"]
 
 
 def open_trainer(kind: str, **settings: object) -> Trainer:
@@ -23,3 +26,14 @@ def open_trainer(kind: str, **settings: object) -> Trainer:
         return back_end(**settings)
     except TypeError as error:
         raise ConfigError(f"the settings do not fit the {kind} trainer: {error}") from error
+
+
+def open_token_counter(kind: str, model: str) -> Callable[[Sequence[Message], str], int]:
+    """Counts the tokens of a prompt and its answer as the trainer of the named kind will see them."""
+    if kind == "lora":
+        from selflengthen.trainers.render import Renderer
+
+        return Renderer(model).count_tokens
+    from selflengthen.trainers.scripted import count_tokens
+
+    return count_tokens

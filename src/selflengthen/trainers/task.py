@@ -1,7 +1,7 @@
 """What a training job leaves on disk: its identity, the folder it works in, and the finished adapter. No training happens here.
 
-    <out>.partial/     task.json (this job), identity.json (what it must equal to be resumed), checkpoint-<step>/, adapter/
-    <out>/             adapter_config.json, the weights, training.json; renamed here from <out>.partial/adapter, so complete or absent
+<out>.partial/     task.json (this job), identity.json (what it must equal to be resumed), checkpoint-<step>/, adapter/
+<out>/             adapter_config.json, the weights, training.json; renamed here from <out>.partial/adapter, so complete or absent
 """
 
 import hashlib

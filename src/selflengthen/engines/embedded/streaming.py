@@ -8,8 +8,10 @@ from collections.abc import Callable, Sequence
 
 CONTEXT = 4
 """Tokens kept as context when a window is cut: the longest character takes four bytes, so at most four tokens."""
-LONGEST = 16
-"""A window of half characters longer than this is not becoming one any more: a model writing broken bytes."""
+ROOMY = 12
+"""Tokens a window grows to before it is cut, so that cutting is rare."""
+HOPELESS = 32
+"""A window this long that still ends in half a character is not becoming one: a model writing broken bytes."""
 BROKEN = "\ufffd"
 """What a decoder writes for bytes that are no character, or not yet."""
 
@@ -26,21 +28,15 @@ class TextStream:
         """Characters of the window's text that have gone on, or stood before the answer."""
 
     def push(self, token: int) -> str:
-        """The text that a token completes; empty while a character is half there."""
+        """The text that a token completes; empty while a character is half there. Half a character at the very end is never said."""
         self._window.append(token)
         text = self._decode(self._window)
-        if len(self._window) > LONGEST:
-            settled = len(text) - 1 if text.endswith(BROKEN) else len(text)
-        else:
-            settled = len(text.rstrip(BROKEN))
+        hopeless = len(self._window) > HOPELESS
+        # Of broken bytes only the last mark can still become a character; before that is certain, none of them goes on.
+        settled = len(text) - text.endswith(BROKEN) if hopeless else len(text.rstrip(BROKEN))
         new = text[self._said : settled]
         self._said = max(self._said, settled)
-        if settled == len(text) or len(self._window) > LONGEST:
-            self._cut(len(text) - settled)
-        return new
-
-    def _cut(self, pending: int) -> None:
-        """Go on with the latest tokens alone; `pending` characters at their end have not gone on."""
-        if len(self._window) > CONTEXT:
+        if hopeless or (settled == len(text) and len(self._window) > ROOMY):
             del self._window[:-CONTEXT]
-            self._said = len(self._decode(self._window)) - pending
+            self._said = len(self._decode(self._window)) - (len(text) - settled)
+        return new
