@@ -136,8 +136,11 @@ class Chinese(Grammar):
                 if made(sentence).final or rng.random() >= rate:
                     continue
                 writer.look_ahead(given[place : place + AHEAD])
+                noun = sentence.noun
                 for _ in range(rng.randint(1, most)):
-                    current.append(writer.about(current[-1].noun))  # noqa: PERF401: each is about the one before
+                    detail = writer.about(noun)
+                    current.append(detail)
+                    noun = detail.noun
             longer += split_paragraphs(current, PARAGRAPH)
         return longer
 

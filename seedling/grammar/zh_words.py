@@ -156,10 +156,7 @@ def lexicon() -> Lexicon:
         related={name: frozenset(text.split()) for name, text in whole["related"].items()},
         openers={kind: text.split() for kind, text in whole["openers"].items()},
         frames={
-            part: {
-                kind: [_frame(reader, groups, line) for line in lines.strip().splitlines()]
-                for kind, lines in table.items()
-            }
+            part: {kind: [_frame(reader, groups, line) for line in lines.strip().splitlines()] for kind, lines in table.items()}
             for part, table in frames.items()
         },
         requests={

@@ -4,6 +4,7 @@ The templates are written after the families' published ones; the tokenizers hav
 BPE, sentence-piece BPE with byte fallback) over a vocabulary learned from a few lines.
 """
 
+import json
 from pathlib import Path
 
 import torch
@@ -50,8 +51,6 @@ def _sentence_piece(specials: list[str]) -> Tokenizer:
     trained = Tokenizer(models.BPE())
     trained.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first")
     trained.train_from_iterator(["a", *CORPUS], trainers.BpeTrainer(vocab_size=300, show_progress=False))
-    import json
-
     learned = json.loads(trained.to_str())["model"]
     # Line breaks have no piece of their own there: they are written as bytes.
     pieces = [piece for piece in learned["vocab"] if "\n" not in piece]

@@ -4,7 +4,6 @@ An event costs a few additions; what is seen is made four times a second, whatev
 the figures of what is done already (`status`).
 """
 
-import sys
 import threading
 import time
 from collections import Counter, deque
@@ -241,10 +240,3 @@ class ProgressView:
         if rate:
             yield f"{rate:.1f}/s" if rate >= 0.1 else f"{60 * rate:.1f}/min"
             yield f"{duration((stage.planned - stage.done) / rate)} left"
-
-
-def progress_console() -> Console:
-    """Progress goes to stderr: stdout is for results."""
-    from selflengthen.report.screen import screen
-
-    return screen(stderr=True)
