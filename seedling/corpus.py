@@ -7,6 +7,7 @@ on every document.
     python -m seedling.corpus en extend 3      # three documents, to read
 """
 
+import json
 import random
 import sys
 import tomllib
@@ -49,6 +50,8 @@ class Recipe:
         folder = RECIPES / language
         self._texts = {name: (folder / f"{name}.txt").read_text("utf-8").rstrip("\n") for name in ("instruct", "judge", "extend", "demand")}
         self.settings = tomllib.loads((folder / "recipe.toml").read_text("utf-8"))
+        lines = (folder / "seeds.jsonl").read_text("utf-8").splitlines()
+        self.seeds: list[str] = [json.loads(line)["instruction"] for line in lines if line.strip()]
 
     def prompt(self, name: str, **values: str) -> str:
         """A prompt with its placeholders replaced."""
@@ -158,6 +161,10 @@ class Corpus:
 
     def _list(self, rng: random.Random) -> str:
         texts = [self._request(rng)[1] for _ in range(rng.choice((3, 3, 4)))]
+        if rng.random() < 0.4:
+            # The method opens each list with two examples, and those are the recipe's seeds until the model's own have been accepted.
+            shown = rng.sample(self.recipe.seeds, 2)
+            texts[:2] = shown
         return chat(self.recipe.prompt("instruct"), self.recipe.items(texts))
 
     def _judge(self, rng: random.Random) -> str:

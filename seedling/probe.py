@@ -36,7 +36,7 @@ class Probe:
         torch.manual_seed(seed)
         self.tokens = 0
 
-    def answers(self, prompts: list[tuple[str, str]], most: int | None = None, stop: str | None = None, greedy: bool = False) -> list[str | None]:
+    def answers(self, prompts: list[tuple[str, str]], most: int | None = None, stop: str | None = None) -> list[str | None]:
         """Answers to (user turn, opened answer); None where no end came before the limit."""
         texts = [
             self.tokenizer.apply_chat_template([{"role": "user", "content": user}], add_generation_prompt=True, tokenize=False) + opened
@@ -47,7 +47,7 @@ class Probe:
             inputs = self.tokenizer(texts[start : start + 128], return_tensors="pt", padding=True, add_special_tokens=False).to(self.device)
             inputs.pop("token_type_ids", None)
             options: dict[str, Any] = {"stop_strings": [stop], "tokenizer": self.tokenizer} if stop else {}
-            sampling: dict[str, Any] = {"do_sample": False} if greedy else {"temperature": 0.7, "top_p": 0.8, "top_k": 20}
+            sampling: dict[str, Any] = {"do_sample": True, "temperature": 0.7, "top_p": 0.8, "top_k": 20}
             with self.torch.inference_mode():
                 out = self.model.generate(**inputs, max_new_tokens=most or self.most, repetition_penalty=1.1, **sampling, **options)
             for row in out[:, inputs["input_ids"].shape[1] :].tolist():

@@ -115,6 +115,7 @@ def make_tokenizer(folder: Path, vocab: int, languages: tuple[str, ...], documen
 
 def shard(job: tuple[str, tuple[str, ...], dict[str, int], int, int]) -> np.ndarray:
     """The tokens of some documents, end to end."""
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"  # there is a process a core already
     from tokenizers import Tokenizer
 
     path, languages, mix, seed, count = job
@@ -158,29 +159,130 @@ def held_out_losses(forward: Callable[[Any], Any], tokenizer: Any, languages: tu
 
 def budgeted(phases: Sequence[Phase], seconds: float, steps: int | None) -> Iterator[tuple[Phase, float]]:
     """The phase of each step and the share of the budget that is spent. The clock stops while a phase's first steps compile."""
-    spent = 0.0
-    for index, phase in enumerate(phases):
-        until, begun, done = sum(each.share for each in phases[: index + 1]), spent, 0
-        last: float | None = None
+    spent = until = 0.0
+    for phase in phases:
+        begun, done, last = until, 0, 0.0
+        until += phase.share
+        wanted = max(1, round((steps or 0) * phase.share))
         while spent < until - 1e-9:
             yield phase, spent
             done += 1
             now = time.perf_counter()
             if steps is not None:
-                spent = begun + done / max(1, round(steps * phase.share))
-                spent = min(spent, until) if done < max(1, round(steps * phase.share)) else until
-            elif last is not None and done > 3:
+                spent = until if done >= wanted else begun + phase.share * done / wanted
+            elif done > 3:  # the first steps compile
                 spent += (now - last) / seconds
             last = now
 
 
-def train(plan: Plan, out: Path, languages: tuple[str, ...], seconds: float, steps: int | None, seed: int) -> dict[str, Any]:
-    """Trains a model into a folder and returns the report."""
+def make_model(plan: Plan, tokenizer: Any) -> Any:
+    """A fresh model for the plan."""
+    from transformers import Qwen2Config, Qwen2ForCausalLM
+
+    return Qwen2ForCausalLM(
+        Qwen2Config(
+            vocab_size=tokenizer.get_vocab_size(),
+            hidden_size=plan.hidden,
+            intermediate_size=plan.inner,
+            num_hidden_layers=plan.layers,
+            num_attention_heads=plan.heads,
+            num_key_value_heads=plan.kv_heads,
+            max_position_embeddings=CONTEXT,
+            tie_word_embeddings=True,
+            rope_parameters={"rope_type": "default", "rope_theta": plan.theta},
+            bos_token_id=None,
+            eos_token_id=tokenizer.token_to_id(corpus.STOP),
+            pad_token_id=tokenizer.token_to_id(corpus.END),
+        )
+    )
+
+
+def make_optimizer(model: Any, rate: float, device: str) -> Any:
+    """AdamW that decays matrices alone."""
+    import torch
+
+    matrices = [each for each in model.parameters() if each.ndim > 1]
+    vectors = [each for each in model.parameters() if each.ndim <= 1]
+    groups = [{"params": matrices, "weight_decay": 0.1}, {"params": vectors, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.95), fused=device == "cuda")
+
+
+def fit(model: Any, plan: Plan, streams: Sequence[np.ndarray], *, seconds: float, steps: int | None, seed: int) -> list[tuple[int, int, float]]:
+    """Trains a model and returns steps, tokens seen and losses, the last of them for the last step."""
+    import torch
+    from torch.nn import functional
+
+    device = model.device.type
+
+    def loss_of(ids: Any) -> Any:
+        logits = model(input_ids=ids[:, :-1], use_cache=False).logits
+        return functional.cross_entropy(logits.flatten(0, 1).float(), ids[:, 1:].flatten())
+
+    optimizer = make_optimizer(model, plan.rate, device)
+    generator = torch.Generator().manual_seed(seed)
+    current: Phase | None = None
+    curve: list[tuple[int, int, float]] = []
+    step = seen = 0
+    mark, marked = time.perf_counter(), 0
+    for phase, spent in budgeted(plan.phases, seconds, steps):
+        if phase is not current:
+            current = phase
+            data = torch.from_numpy(streams[plan.phases.index(phase)].astype(np.int32)).to(device)
+            offsets = torch.arange(phase.length + 1, device=device)
+            # One graph a phase, since the shapes differ; a dynamic one would be slower for good.
+            run = torch.compile(loss_of, dynamic=False) if device == "cuda" else loss_of
+        rate = plan.rate * min(1.0, (step + 1) / plan.warmup) * (0.03 + 0.97 * 0.5 * (1 + math.cos(math.pi * spent)))
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        at = torch.randint(0, len(data) - phase.length - 1, (phase.batch, 1), generator=generator).to(device)
+        with torch.autocast(device, dtype=torch.bfloat16, enabled=device == "cuda"):
+            loss = run(data[at + offsets].long())
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        step += 1
+        seen += phase.batch * phase.length
+        # Reading the loss waits for the device, which also keeps the clock of the budget honest.
+        if step % 20 == 0 or steps is not None:
+            curve.append((step, seen, round(loss.item(), 4)))
+        if step % 200 == 0 or (steps is not None and step <= 10):
+            speed = (seen - marked) / (time.perf_counter() - mark) / 1e6
+            mark, marked = time.perf_counter(), seen
+            print(f"{phase.name} {step} loss {loss.item():.4f} {seen / 1e6:.0f}M tokens {speed:.2f}M/s {spent:.0%} lr {rate:.1e}", flush=True)
+    return [*curve, (step, seen, round(loss.item(), 4))]
+
+
+def save(model: Any, out: Path) -> None:
+    """Save the weights in fp16, and the method's decoding as the default of `generate`."""
+    from transformers import GenerationConfig
+
+    model.half().save_pretrained(out)
+    GenerationConfig(
+        do_sample=True,
+        temperature=0.7,
+        top_p=0.8,
+        top_k=20,
+        repetition_penalty=1.1,
+        eos_token_id=model.config.eos_token_id,
+        pad_token_id=model.config.pad_token_id,
+    ).save_pretrained(out)
+
+
+def versions() -> dict[str, str]:
+    """What it was made with."""
     import tokenizers
     import torch
     import transformers
-    from torch.nn import functional
-    from transformers import GenerationConfig, Qwen2Config, Qwen2ForCausalLM
+
+    modules = {"torch": torch, "transformers": transformers, "tokenizers": tokenizers, "numpy": np}
+    return {"python": sys.version.split()[0]} | {name: str(module.__version__) for name, module in modules.items()}
+
+
+def train(plan: Plan, out: Path, languages: tuple[str, ...], *, seconds: float, steps: int | None, seed: int) -> dict[str, Any]:
+    """Trains a model into a folder and returns the report."""
+    import tokenizers
+    import torch
 
     began = time.perf_counter()
     out.mkdir(parents=True, exist_ok=True)
@@ -199,114 +301,35 @@ def train(plan: Plan, out: Path, languages: tuple[str, ...], seconds: float, ste
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.manual_seed(seed)
     torch.set_float32_matmul_precision("high")
-    config = Qwen2Config(
-        vocab_size=tokenizer.get_vocab_size(),
-        hidden_size=plan.hidden,
-        intermediate_size=plan.inner,
-        num_hidden_layers=plan.layers,
-        num_attention_heads=plan.heads,
-        num_key_value_heads=plan.kv_heads,
-        max_position_embeddings=CONTEXT,
-        tie_word_embeddings=True,
-        rope_parameters={"rope_type": "default", "rope_theta": plan.theta},
-        bos_token_id=None,
-        eos_token_id=tokenizer.token_to_id(corpus.STOP),
-        pad_token_id=tokenizer.token_to_id(corpus.END),
-    )
-    model = Qwen2ForCausalLM(config).to(device)
+    model = make_model(plan, tokenizer).to(device)
     parameters = sum(each.numel() for each in model.parameters())
     print(f"model: {parameters / 1e6:.2f}M parameters on {device}", flush=True)
+    curve = fit(model, plan, streams, seconds=seconds, steps=steps, seed=seed)
+    trained = time.perf_counter() - began - made
 
-    def logits(ids: torch.Tensor) -> torch.Tensor:
-        return model(input_ids=ids, use_cache=False).logits
-
-    def loss_of(ids: torch.Tensor) -> torch.Tensor:
-        found = logits(ids[:, :-1])
-        return functional.cross_entropy(found.flatten(0, 1).float(), ids[:, 1:].flatten())
-
-    decayed = [each for each in model.parameters() if each.ndim > 1]
-    plain = [each for each in model.parameters() if each.ndim <= 1]
-    optimizer = torch.optim.AdamW(
-        [{"params": decayed, "weight_decay": 0.1}, {"params": plain, "weight_decay": 0.0}],
-        lr=plan.rate,
-        betas=(0.9, 0.95),
-        fused=device == "cuda",
-    )
-    generator = torch.Generator().manual_seed(seed)
-    current: Phase | None = None
-    seen = step = 0
-    curve: list[tuple[int, int, float]] = []
-    started = mark = time.perf_counter()
-    for phase, spent in budgeted(plan.phases, seconds, steps):
-        if phase is not current:
-            current = phase
-            data = torch.from_numpy(streams[plan.phases.index(phase)].astype(np.int32)).to(device)
-            # One graph a phase, since the shapes differ; a dynamic one would be slower for good.
-            torch._dynamo.reset()  # noqa: SLF001
-            run = torch.compile(loss_of, dynamic=False) if device == "cuda" else loss_of
-            offsets = torch.arange(phase.length + 1, device=device)
-        rate = plan.rate * min(1.0, (step + 1) / plan.warmup) * (0.03 + 0.97 * 0.5 * (1 + math.cos(math.pi * spent)))
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        at = torch.randint(0, len(data) - phase.length - 1, (phase.batch, 1), generator=generator).to(device)
-        batch = data[at + offsets].long()
-        with torch.autocast(device, dtype=torch.bfloat16, enabled=device == "cuda"):
-            loss = run(batch)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        step += 1
-        seen += phase.batch * phase.length
-        # Reading the loss waits for the device, which also keeps the clock of the budget honest.
-        if step % 20 == 0 or steps is not None:
-            value = loss.item()
-            curve.append((step, seen, round(value, 4)))
-            if step % 200 == 0 or steps is not None:
-                speed = 200 * phase.batch * phase.length / (time.perf_counter() - mark) / 1e6
-                mark = time.perf_counter()
-                print(f"{phase.name} {step} loss {value:.4f} {seen / 1e6:.0f}M tokens {speed:.2f}M/s {spent:.0%} lr {rate:.1e}", flush=True)
-    trained = time.perf_counter() - started
-
-    model = model.half()
-    model.save_pretrained(out)
-    GenerationConfig(
-        do_sample=True,
-        temperature=0.7,
-        top_p=0.8,
-        top_k=20,
-        repetition_penalty=1.1,
-        eos_token_id=config.eos_token_id,
-        pad_token_id=config.pad_token_id,
-    ).save_pretrained(out)
+    save(model, out)
     # Measured on the weights that ship: rounded to fp16, computed in fp32.
     model = model.float().eval()
     with torch.inference_mode():
-        losses = held_out_losses(logits, tokenizer, languages, device, 2 if tiny else 40)
+        losses = held_out_losses(lambda ids: model(input_ids=ids, use_cache=False).logits, tokenizer, languages, device, 2 if tiny else 40)
     for name, value in losses.items():
         print(f"held out {name}: {value}")
-    weights = out / "model.safetensors"
+    tail = [value for _, _, value in curve[-10:]]
     report = {
         "plan": asdict(plan),
         "languages": list(languages),
         "seed": seed,
         "parameters": parameters,
-        "bytes": sum(file.stat().st_size for file in out.iterdir() if file.is_file()),
-        "sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
-        "steps": step,
-        "tokens_seen": seen,
+        "bytes": sum(file.stat().st_size for file in out.iterdir() if file.suffix in {".safetensors", ".json", ".jinja"}),
+        "sha256": hashlib.sha256((out / "model.safetensors").read_bytes()).hexdigest(),
+        "steps": curve[-1][0],
+        "tokens_seen": curve[-1][1],
         "tokens_distinct": [len(stream) for stream in streams],
         "seconds": {"data": round(made), "training": round(trained), "all": round(time.perf_counter() - began)},
-        "loss_last": round(sum(value for _, _, value in curve[-10:]) / max(1, len(curve[-10:])), 4),
+        "loss_last": round(sum(tail) / len(tail), 4),
         "loss_held_out": losses,
         "curve": curve[:: max(1, len(curve) // 100)],
-        "versions": {
-            "python": sys.version.split()[0],
-            "torch": torch.__version__,
-            "transformers": transformers.__version__,
-            "tokenizers": tokenizers.__version__,
-            "numpy": np.__version__,
-        },
+        "versions": versions(),
         "device": torch.cuda.get_device_name() if device == "cuda" else "cpu",
     }
     (out / "training.json").write_text(json.dumps(report, indent=1) + "\n", "utf-8")
@@ -330,7 +353,7 @@ def main() -> None:
     if not options.tiny:
         changed = {name: value for name in ("layers", "rate") if (value := getattr(options, name)) is not None}
         plan = Plan(**changed)
-    report = train(plan, options.out, tuple(options.languages), options.seconds, options.steps, options.seed)
+    report = train(plan, options.out, tuple(options.languages), seconds=options.seconds, steps=options.steps, seed=options.seed)
     print(json.dumps({name: report[name] for name in ("bytes", "sha256", "steps", "tokens_seen", "seconds", "loss_last")}))
 
 

@@ -95,7 +95,7 @@ def test_sentences_are_neither_short_nor_long(grammar):
 
 
 def test_texts_end_well(grammar):
-    endings = ".!?\"" if grammar.language == "en" else "。！？”"
+    endings = '.!?"' if grammar.language == "en" else "。！？”"
     assert all(grammar.render(article(grammar, seed))[-1] in endings for seed in range(100))
 
 

@@ -35,7 +35,10 @@ def long_article(seed: int, least: int = 60) -> Article:
     return article
 
 
-LONG = [long_article(seed) for seed in range(120)]
+@pytest.fixture(scope="module")
+def long_articles() -> list[Article]:
+    """Articles of sixty sentences and more."""
+    return [long_article(seed) for seed in range(120)]
 
 
 def test_it_is_what_the_loader_gives():
@@ -144,21 +147,21 @@ def test_expansion_at_rate_nought_changes_nothing_and_works_on_sentences_of_anot
     assert len(flat(GRAMMAR.expand(random.Random(6), plain, 1.0, 1))) == 2
 
 
-def test_no_13_gram_returns_in_sixty_sentences():
-    clean = [not repeats(GRAMMAR.render(article), "zh") for article in LONG]
+def test_no_13_gram_returns_in_sixty_sentences(long_articles):
+    clean = [not repeats(GRAMMAR.render(article), "zh") for article in long_articles]
     assert statistics.mean(clean) > 0.98
 
 
-def test_distinct_3_grams_stay_many():
+def test_distinct_3_grams_stay_many(long_articles):
     # Measured: 0.97 on average and never below 0.95; the trial's collapse into one pattern had 0.66 in English.
-    shares = [distinct_3(GRAMMAR.render(article), "zh") for article in LONG]
+    shares = [distinct_3(GRAMMAR.render(article), "zh") for article in long_articles]
     assert statistics.mean(shares) > 0.965
     assert min(shares) > 0.94
 
 
-def test_patterns_and_nouns_do_not_come_back_soon():
+def test_patterns_and_nouns_do_not_come_back_soon(long_articles):
     soon = again = total = 0
-    for article in LONG:
+    for article in long_articles:
         sentences = flat(article)
         seen: set[tuple[str, str]] = set()
         for i, sentence in enumerate(sentences):
@@ -175,8 +178,8 @@ def test_patterns_and_nouns_do_not_come_back_soon():
     assert again / total < 0.01
 
 
-def test_only_chinese_characters_and_full_width_marks():
-    for article in LONG:
+def test_only_chinese_characters_and_full_width_marks(long_articles):
+    for article in long_articles:
         for sentence in flat(article):
             assert PROSE.fullmatch(sentence.text), sentence.text
             assert sentence.text[-1] in "。！？"
@@ -203,6 +206,8 @@ def test_unsuitable_requests_are_short_and_of_many_kinds():
     rng = random.Random(5)
     requests = [GRAMMAR.unsuitable(rng) for _ in range(400)]
     assert len(set(requests)) > 250
+    # Two requests of one wording differ in their words; what they begin and end with does not.
+    assert len({(request[:2], request[-3:]) for request in requests}) > 100
     assert all(4 <= len(request) <= 30 and "{" not in request and "写" not in request for request in requests)
     assert all("\n" not in request and request[-1] in "。！？" for request in requests)
 
@@ -230,9 +235,11 @@ def test_a_demand_is_written_in_at_many_places():
         written = GRAMMAR.with_demand(rng, request, demand)
         assert demand in written
         rest = written.replace(demand, "◇")
-        shapes.add(rest.replace(request, "□").replace(request.rstrip("。！？"), "□"))
+        bare = request.rstrip("。！？")
+        if bare in rest:
+            shapes.add(rest.replace(request, "□").replace(bare, "□"))
         places.add(min(9, 10 * rest.index("◇") // len(rest)))
-    assert len(shapes) > 15
+    assert len(shapes) >= 14
     assert len(places) > 6
 
 
@@ -253,7 +260,7 @@ def test_patterns_are_many_and_their_fixed_text_is_shorter_than_the_checks_windo
     halves = [pattern for table in (words.heads, words.tails) for pool in table.values() for pattern in pool]
     for pattern in [*whole.values(), *halves]:
         for pieces in pattern.variants:
-            assert all(len(piece) < 13 for piece in pieces[::2]), pieces
+            assert all(len(piece) < 12 for piece in pieces[::2]), pieces
 
 
 def test_every_slot_of_every_pattern_can_be_filled():

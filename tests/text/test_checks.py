@@ -11,6 +11,7 @@ from text_material import SOUP, chinese, cut_text, english, fed, first_verdict, 
 from selflengthen.records import Reason
 from selflengthen.text import CheckSettings, Floors, Guard, check_text, clean_prefix, ends_well
 
+TEN = "the quick brown fox jumps over the lazy old dog"
 EN, ZH = settings_of("en"), settings_of("zh")
 TIGHT = [
     EN.model_copy(update={"ngram": 4, "ngram_letters": 1, "window": 10, "distinct_3_min": 0.7, "compression_min": 0.9, "foreign_window": 128}),
@@ -106,6 +107,38 @@ def test_chinese_loops_are_found_on_the_stream_whatever_the_recipe(text, checks)
     at, verdict = first_verdict(Guard(checks), text)
     assert verdict.reason is Reason.REPEATED
     assert at < 80
+
+
+@pytest.mark.parametrize("size", [1, 3, 7, 10_000])
+def test_a_chinese_loop_in_an_english_text_is_found_at_its_place(size):
+    start = english(random.Random(1), 60) + " Café: "
+    loop = "他说 hello，我们要 work 努力奋斗创造，"
+    text = start + loop * 5
+    verdict = fed(Guard(EN), [text[i : i + size] for i in range(0, len(text), size)])
+    assert (verdict.first, verdict.start) == (len(start), len(start) + len(loop))
+    varied = "".join(f"他说 a{i}，我们要 b{i} 努力奋斗c{i}创造，" for i in range(8))  # only the words between differ
+    assert fed(Guard(EN), [varied[i : i + size] for i in range(0, len(varied), size)]).reason is not Reason.REPEATED
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (" ".join(f"w{i}" for i in range(64)) + " x y z x y z .", Reason.MONOTONOUS),
+        ("这是一句没有用英语写的话。" + chinese(random.Random(1), 100), Reason.WRONG_LANGUAGE),
+        ("One.\nTwo.\nThree.\nI hope you like this version.", Reason.SELF_TALK),
+        (f"One. {TEN} x {TEN}", Reason.REPEATED),
+        ("One. 今天天气很好我们一起去公园，后来。今天天气很好我们一起去公园", Reason.REPEATED),
+        ("One. " + "ab" * 60, Reason.REPEATED),
+        ("One", Reason.UNFINISHED),
+    ],
+)
+def test_what_only_the_end_shows(text, reason):
+    checks = EN.model_copy(update={"window": 64, "distinct_3_min": 0.99})
+    guard = Guard(checks)
+    if "公园" not in text:  # a Chinese character is complete at once
+        assert guard.feed(text) is None
+        assert guard.finish().reason is reason
+    assert check_text(text, checks).reason is reason
 
 
 @pytest.mark.parametrize("checks", [EN, ZH])

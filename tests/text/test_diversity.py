@@ -68,5 +68,6 @@ def test_a_smaller_window_where_the_base_writes_short():
     short = [english(random.Random(seed), 70) for seed in range(20)]
     assert len(units(short[0], "word")) == 70
     assert calibrate(short, "word", 256).window == 64
+    assert calibrate([english(random.Random(seed), 130) for seed in range(20)], "word", 256).window == 128
     assert calibrate(short[:2], "word", 256) == Floors()  # too little text even for 32 units
     assert calibrate([], "word", 256) == Floors()

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from text_material import chinese, cut_text, english, fed, first_verdict, long_text, settings_of
 
 from selflengthen.records import Reason
-from selflengthen.text import ForeignStretch, check_language, check_text, language_of
+from selflengthen.text import ForeignStretch, check_language, check_text, language, language_of
 
 FRENCH = (
     "Le matin, la vieille femme ouvrait la fenêtre et regardait longtemps la rivière qui descendait vers la plaine. "
@@ -41,6 +41,12 @@ def check(text, language):
 )
 def test_language_of(text, language):
     assert language_of(text) == language
+
+
+def test_the_script_decides_where_it_can(monkeypatch):
+    monkeypatch.setattr(language, "identify", lambda _: "nobody should ask")
+    assert language_of("请用 Python 和 PostgreSQL 写一个 API，并说明 Kubernetes 的部署。") == "zh"
+    assert language_of("Write about it.") == "en"
 
 
 def test_a_chinese_text_that_goes_on_in_english_fails_where_it_does():
@@ -80,8 +86,15 @@ def test_fenced_code_in_a_chinese_text_is_no_english():
     assert check(text.replace("`", ""), "zh") is not None
 
 
+def test_fences_are_seen_wherever_the_chunks_are_cut():
+    prose = chinese(random.Random(3), 300)
+    code = "```\n" + "def letters_of(word): return sorted(word)\n" * 8 + "```\n"
+    for shift in range(64):
+        assert check_language(prose[shift:] + code + prose + code + prose, "zh", 128, 0.8) is None
+
+
 def test_figures_are_in_no_language():
-    assert check("| 12.5 | 33.1 | 8,000 |\n" * 100, "zh") is None
+    assert check("| 12.5 kg | 33.1 | 8,000 |\n" * 100, "zh") is None
 
 
 @pytest.mark.parametrize(("text", "language"), [("Short and English.", "zh"), ("很短的一句话。", "en")])
@@ -122,10 +135,10 @@ def test_off():
 @given(cut_text(long_text()))
 def test_does_not_depend_on_the_pieces(cut):
     text, pieces = cut
-    for language in ("zh", "en"):
-        whole = check_language(text, language, 128, 0.6)
-        assert fed(ForeignStretch(language, 128, 0.6), pieces) == whole
-        assert first_verdict(ForeignStretch(language, 128, 0.6), text)[1] == whole
+    for code in ("zh", "en"):
+        whole = check_language(text, code, 128, 0.6)
+        assert fed(ForeignStretch(code, 128, 0.6), pieces) == whole
+        assert first_verdict(ForeignStretch(code, 128, 0.6), text)[1] == whole
 
 
 @settings(max_examples=80)

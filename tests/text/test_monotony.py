@@ -77,6 +77,13 @@ def test_prose_passes_the_floors_of_the_recipes(language):
     assert check_monotony(text, checks.unit, checks.floors) is None
 
 
+def test_one_more_window_ends_with_the_text():
+    text = " ".join(f"w{i}" for i in range(64)) + " x y z x y z"  # whole windows end at words 64 and 80, this text at 70
+    floors = Floors(window=64, distinct_3_min=1.0)
+    assert first_verdict(Monotony("word", floors), text)[0] == len(text) + 1
+    assert check_monotony(text, "word", floors).start == text.index("w6 ")
+
+
 def test_off_and_too_short():
     poor = "one two " * 100
     assert check_monotony(poor, "word", Floors()) is None

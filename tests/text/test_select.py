@@ -86,4 +86,5 @@ def test_windows_cover_all_slots_in_nearly_equal_parts(count, size):
 def test_no_window_is_a_tiny_tail():
     assert [len(part) for part in windows(65, 32)] == [32, 33]
     assert [len(part) for part in windows(47, 32)] == [47]
+    assert [len(part) for part in windows(63, 32)] == [31, 32]
     assert windows(0, 32) == []

@@ -51,6 +51,12 @@ def test_self_talk(text, words, at):
     assert verdict is None or verdict.reason is Reason.SELF_TALK
 
 
+def test_first_lines_that_end_with_the_text():
+    assert check_self_talk("My version", EN, 2, 0) is not None
+    assert check_self_talk("My version", EN, 0, 1) is not None
+    assert check_self_talk("My version", EN, 0, 0) is None
+
+
 @given(SOUP, st.integers(0, 3), st.integers(0, 3))
 def test_agrees_with_looking_at_whole_lines(text, first, last):
     words = ["version", "paragraph", "a", "改写后"]

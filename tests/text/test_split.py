@@ -33,7 +33,7 @@ def test_paragraphs(text, parts):
 
 @pytest.mark.parametrize(
     ("parts", "half", "thirds"),
-    [([], "", ""), (["a"], "a", ""), (["a", "b"], "a", "a"), (["a", "b", "c"], "a", "a\n\nb"), (list("abcdef"), "a\n\nb\n\nc", "a\n\nb\n\nc\n\nd")],
+    [([], "", ""), (["a"], "a", ""), (["a", "b"], "a", "a"), (["a", "b", "c"], "a", "a\n\nb"), (list("abcdefg"), "a\n\nb\n\nc", "a\n\nb\n\nc\n\nd")],
 )
 def test_first_half_and_two_thirds(parts, half, thirds):
     text = "\n\n".join(parts)

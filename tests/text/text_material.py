@@ -39,6 +39,7 @@ def long_text(draw: st.DrawFn) -> str:
         "code": lambda: "```\n" + "x = y\n" * rng.randint(1, 9) + "```",
         "loop": lambda: rng.choice(["a", "ab", "-", "好", "\n", "😀", "=-"]) * rng.randint(1, 400),
         "poor": lambda: " ".join(rng.choices(["one", "two", "red"], k=60)),
+        "mixed": lambda: "甲乙丙 abc 丁戊己，price 100 " * rng.randint(1, 6),
         "talk": lambda: rng.choice(["a version", "草稿。", "conversion"]),
     }
     return "\n\n".join(kinds[kind]() for kind in draw(st.lists(st.sampled_from(sorted(kinds)), max_size=9)))

@@ -1,15 +1,14 @@
-"""Tiny random models of three families, each with a tokenizer and a chat template of its family's kind, made on the spot.
+"""Tokenizers and chat templates of three families, made on the spot. What does not live here: models (`tests/tiny_models.py`).
 
 The templates are written after the families' published ones; the tokenizers have the same machinery (byte-level BPE with composition, byte-level
-BPE, sentence-piece BPE with byte fallback) over a vocabulary learned from a few lines.
+BPE, sentence-piece BPE with byte fallback) over a vocabulary learned from a few lines. The machinery is what rendering can get wrong.
 """
 
 import json
 from pathlib import Path
 
-import torch
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
-from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM, PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+from transformers import PreTrainedTokenizerFast
 
 CORPUS = [
     "The lighthouse keeper wrote a long letter to the harbour, and the harbour answered in two lines.\n\nThen the storm came.\n",
@@ -17,6 +16,7 @@ CORPUS = [
     "灯塔的看守人写了一封长信，港口只回了两行。\n\n后来，暴风雨来了。她把信读了一遍又一遍，直到天亮。",
 ]
 SPLIT = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+UNKNOWN = "<unk>"
 CHATML = (
     "{% if messages[0]['role'] != 'system' %}{{ '<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n' }}{% endif %}"
     "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>\n' }}{% endfor %}"
@@ -55,50 +55,34 @@ def _sentence_piece(specials: list[str]) -> Tokenizer:
     # Line breaks have no piece of their own there: they are written as bytes.
     pieces = [piece for piece in learned["vocab"] if "\n" not in piece]
     merges = [tuple(pair) for pair in learned["merges"] if "\n" not in "".join(pair)]
-    vocab = {piece: number for number, piece in enumerate(["<unk>", *(f"<0x{byte:02X}>" for byte in range(256)), *pieces])}
-    tokenizer = Tokenizer(models.BPE(vocab=vocab, merges=merges, unk_token="<unk>", byte_fallback=True, fuse_unk=True))
+    vocab = {piece: number for number, piece in enumerate([UNKNOWN, *(f"<0x{byte:02X}>" for byte in range(256)), *pieces])}
+    tokenizer = Tokenizer(models.BPE(vocab=vocab, merges=merges, unk_token=UNKNOWN, byte_fallback=True, fuse_unk=True))
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first", split=False)
     tokenizer.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)])
-    tokenizer.add_special_tokens([AddedToken(name, special=True, normalized=False) for name in ("<unk>", *specials)])
+    tokenizer.add_special_tokens([AddedToken(name, special=True, normalized=False) for name in (UNKNOWN, *specials)])
     return tokenizer
 
 
-def _save(path: Path, tokenizer: Tokenizer, template: str, kind, config, **names: str) -> Path:
+def _save(path: Path, tokenizer: Tokenizer, template: str, names: dict[str, str]) -> Path:
     fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, **names)
     fast.chat_template = template
     fast.save_pretrained(path)
-    shape = {
-        "vocab_size": len(fast),
-        "hidden_size": 32,
-        "intermediate_size": 64,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 2,
-        "max_position_embeddings": 2048,
-        "bos_token_id": fast.bos_token_id,
-        "eos_token_id": fast.eos_token_id,
-        "pad_token_id": fast.pad_token_id,
-    }
-    torch.manual_seed(0)
-    kind(config(**shape)).save_pretrained(path)
     return path
 
 
-def tiny_qwen2(path: Path) -> Path:
+def qwen2_tokenizer(path: Path) -> Path:
     """ChatML: the turn ends with a token and a newline."""
     tokenizer = _byte_level(["<|endoftext|>", "<|im_start|>", "<|im_end|>"], compose=True)
-    return _save(path, tokenizer, CHATML, Qwen2ForCausalLM, Qwen2Config, eos_token="<|im_end|>", pad_token="<|endoftext|>")
+    return _save(path, tokenizer, CHATML, {"eos_token": "<|endoftext|>", "pad_token": "<|endoftext|>"})
 
 
-def tiny_llama(path: Path) -> Path:
+def llama_tokenizer(path: Path) -> Path:
     """Llama-3: a begin-of-text token, headers, contents stripped. No padding token, as published."""
     names = ["<|begin_of_text|>", "<|end_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"]
-    tokenizer = _byte_level(names, compose=False)
-    return _save(path, tokenizer, LLAMA, LlamaForCausalLM, LlamaConfig, bos_token="<|begin_of_text|>", eos_token="<|eot_id|>")
+    return _save(path, _byte_level(names, compose=False), LLAMA, {"bos_token": "<|begin_of_text|>", "eos_token": "<|end_of_text|>"})
 
 
-def tiny_mistral(path: Path) -> Path:
+def mistral_tokenizer(path: Path) -> Path:
     """Mistral: a space before the answer, which decoding does not give back; no system role."""
     tokenizer = _sentence_piece(["<s>", "</s>", "[INST]", "[/INST]"])
-    names = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
-    return _save(path, tokenizer, MISTRAL, MistralForCausalLM, MistralConfig, **names)
+    return _save(path, tokenizer, MISTRAL, {"bos_token": "<s>", "eos_token": "</s>", "unk_token": UNKNOWN})

@@ -1,10 +1,11 @@
 """Jobs to train on: a few rows, a few steps."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from selflengthen.config import TrainSettings
-from selflengthen.records import Message, Role, SftExample
-from selflengthen.trainers import TrainJob
+from selflengthen.records import Adapter, Message, Role, SftExample
+from selflengthen.trainers import Trainer, TrainJob, TrainProgress, open_trainer
 from selflengthen.trainers.render import Renderer
 
 LINES = [
@@ -13,8 +14,8 @@ LINES = [
     "The second is closed, the third was never built.",
     "The keeper wrote a long letter.\n\nThen the storm came.",
 ]
-SETTINGS = TrainSettings(rank=4, alpha=8, learning_rate=0.02, epochs=5, batch_size=2, save_steps=4)
-STEPS = 25
+SETTINGS = TrainSettings(rank=4, alpha=8, learning_rate=0.01, epochs=12, batch_size=2, save_steps=10)
+STEPS = 60
 
 
 def write_rows(file: Path, model: Path, rows: int = 10) -> Path:
@@ -44,3 +45,20 @@ def make_job(folder: Path, model: Path, data: Path, name: str = "generator-1", *
         settings=SETTINGS.model_copy(update=changes),
         **{"seed": 7} | fields,
     )
+
+
+@dataclass
+class Trained:
+    """One job run to its end."""
+
+    trainer: Trainer
+    job: TrainJob
+    adapter: Adapter
+    told: list[TrainProgress]
+
+
+def train(kind: str, job: TrainJob) -> Trained:
+    """Run a job with a trainer of its own."""
+    told: list[TrainProgress] = []
+    trainer = open_trainer(kind)
+    return Trained(trainer, job, trainer.train(job, told.append), told)

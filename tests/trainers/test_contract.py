@@ -1,36 +1,25 @@
 """What every trainer promises. One training per back-end is shared by the tests that only look at it."""
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from jobs import make_job, write_rows
+from jobs import Trained, make_job, train, write_rows
 
 from selflengthen.errors import ConfigError, TrainerError
 from selflengthen.records import Adapter
-from selflengthen.trainers import Trainer, TrainJob, TrainProgress, open_trainer
-
-
-@dataclass
-class Trained:
-    """One job run to its end."""
-
-    trainer: Trainer
-    job: TrainJob
-    adapter: Adapter
-    told: list[TrainProgress]
+from selflengthen.trainers import open_trainer
 
 
 @pytest.fixture(scope="module", params=["scripted", "lora on qwen2", "lora on llama"])
 def trained(request, tmp_path_factory) -> Trained:
+    if request.param == "lora on qwen2":
+        return request.getfixturevalue("first")
     kind, _, family = request.param.partition(" on ")
     model = request.getfixturevalue(family or "qwen2")
     folder = tmp_path_factory.mktemp("trained")
-    job = make_job(folder, model, write_rows(folder / "rows.jsonl", model))
-    told: list[TrainProgress] = []
-    trainer = open_trainer(kind)
-    return Trained(trainer, job, trainer.train(job, told.append), told)
+    return train(kind, make_job(folder, model, write_rows(folder / "rows.jsonl", model)))
 
 
 def snapshot(folder: Path) -> dict[str, bytes]:

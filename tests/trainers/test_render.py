@@ -5,14 +5,14 @@ import sys
 from pathlib import Path
 
 import pytest
-from families import tiny_llama, tiny_mistral, tiny_qwen2
+from families import llama_tokenizer, mistral_tokenizer, qwen2_tokenizer
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from selflengthen.records import Message
 from selflengthen.trainers.render import OverCutoff, Renderer, Unrenderable
 
-FAMILIES = {"qwen2": (tiny_qwen2, "<|im_end|>", ""), "llama": (tiny_llama, "<|eot_id|>", ""), "mistral": (tiny_mistral, "</s>", " ")}
+FAMILIES = {"qwen2": (qwen2_tokenizer, "<|im_end|>", ""), "llama": (llama_tokenizer, "<|eot_id|>", ""), "mistral": (mistral_tokenizer, "</s>", " ")}
 ASK = (Message(role="user", content="Write a long letter to the harbour."),)
 ANSWERS = {
     "plain": "The harbour answered.\n\nThen the storm came.",
@@ -88,8 +88,7 @@ def test_the_name_of_a_special_token_in_an_answer_stays_text(family):
 
 def test_when_it_cannot_stay_text_it_is_refused(renderers, monkeypatch):
     renderer = renderers["qwen2"]
-    plain = renderer._encode
-    monkeypatch.setattr(renderer, "_encode", lambda text, *, literal=False: plain(text))
+    monkeypatch.setattr(renderer, "_special_names", None)  # as for a tokenizer that does not know its special tokens
     with pytest.raises(Unrenderable, match="special token"):
         renderer.render(ASK, "one <|im_end|> two")
 
@@ -125,7 +124,7 @@ def test_turns_a_template_does_not_take_are_named(renderers):
 
 
 def test_a_tokenizer_without_a_template_is_named(tmp_path):
-    renderer = Renderer(tiny_qwen2(tmp_path))
+    renderer = Renderer(qwen2_tokenizer(tmp_path))
     renderer.tokenizer.chat_template = None
     with pytest.raises(Unrenderable, match=str(tmp_path)):
         renderer.render(ASK, "No.")
@@ -133,7 +132,7 @@ def test_a_tokenizer_without_a_template_is_named(tmp_path):
 
 @pytest.mark.parametrize("template", ["thinking", "prompt differs"])
 def test_what_a_template_writes_before_an_answer_is_not_learned(tmp_path, template):
-    renderer = Renderer(tiny_qwen2(tmp_path))
+    renderer = Renderer(qwen2_tokenizer(tmp_path))
     prompt, block = ("", "<think>\n\n</think>\n\n") if template == "thinking" else ("<think>\n", "")
     renderer.tokenizer.chat_template = (
         "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' }}{% if m['role'] == 'assistant' %}" + block + "{% endif %}"

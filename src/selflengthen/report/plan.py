@@ -5,11 +5,11 @@ the second rests on the assumptions below until the run has measured its base mo
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich import box
+from pydantic import JsonValue
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -17,6 +17,7 @@ from rich.text import Text
 from selflengthen.config import Config, changed_fields, resolve_model
 from selflengthen.records import Measurement
 from selflengthen.report.screen import amount, printable
+from selflengthen.report.screen import table as new_table
 from selflengthen.stages.ledger import STAGES, Ledger
 from selflengthen.text import keep_probability
 
@@ -54,7 +55,7 @@ def plan_page(config: Config, ledger: Ledger | None) -> Group:
     """The whole plan. `ledger`: of a run that is there already."""
     measured = ledger.measurement(0) if ledger else None
     rows = list(estimates(config, ledger, measured))
-    return Group(*_settings(config), Text(), *_where(config), Text(), _table(rows), *_notes(config, measured))
+    return Group(*_settings(config, ledger), Text(), *_where(config), Text(), _table(rows), *_notes(config, measured))
 
 
 def estimates(config: Config, ledger: Ledger | None, measured: Measurement | None) -> Iterator[Estimate]:
@@ -91,7 +92,9 @@ def _texts(config: Config, number: int, draft: float) -> Iterator[Estimate]:
     rounds_most = extensions * extend.tries * extend.rounds
     chosen = extensions * (SELECTED if respond.select else 1.0)
     rounds = chosen * min(TRIES_EXPECTED, extend.tries) * extend.rounds
-    yield Estimate(number, "extend", rounds_most * (1 + parts), rounds_most * (1 + parts) * limit, 2 * rounds, rounds * min(ROUND_SHARE * draft, limit))
+    yield Estimate(
+        number, "extend", rounds_most * (1 + parts), rounds_most * (1 + parts) * limit, 2 * rounds, rounds * min(ROUND_SHARE * draft, limit)
+    )
 
 
 def _measure(config: Config, number: int, answer: float) -> Estimate:
@@ -107,60 +110,62 @@ def _with_state(estimate: Estimate, ledger: Ledger) -> Estimate:
     return Estimate(estimate.iteration, estimate.stage, *fields, state)
 
 
-def _settings(config: Config) -> Iterator[RenderableType]:
-    plain = Config()
-    differing = [line.split(": ", 1) for line in changed_fields(plain, config)]
-    yield Text("Settings that are not the defaults", style="bold")
-    free = [(key, value) for key, value in _free(config) if dict(_free(plain)).get(key) != value]
-    lines = [(key, change.rpartition(" -> ")[2], change.rpartition(" -> ")[0]) for key, change in differing]
-    lines += [(key, json.dumps(value), json.dumps(dict(_free(plain)).get(key))) for key, value in free]
-    if not lines:
-        yield Text("  none")
-    for key, value, default in sorted(lines):
-        yield Text.assemble(f"  {key} = {printable(value)}", (f"   (default {printable(default)})", "dim"))
-
-
-def _free(config: Config) -> Iterator[tuple[str, object]]:
-    """Settings that change only speed or how far a run goes, which `changed_fields` leaves out."""
-    yield "iterations", config.iterations
-    yield "model.device", config.model.device
-    yield "engine.max_batch", config.engine.max_batch
-    yield "engine.delay_seconds", config.engine.delay_seconds
-    yield "train.gradient_checkpointing", config.train.gradient_checkpointing
-    yield "train.save_steps", config.train.save_steps
-    yield "train.at_once", config.train.at_once
-
-
-def _where(config: Config) -> Iterator[Text]:
-    yield Text("What runs where", style="bold")
-    if config.engine.kind == "scripted":
-        yield Text(f"  engine   scripted: no model, {config.engine.script} answers; {config.engine.max_batch} requests at once")
-    else:
-        device = "a GPU when there is one, else the CPU" if config.model.device == "auto" else config.model.device
-        yield Text(f"  engine   transformers, in this process; device {config.model.device} ({device}); {config.engine.max_batch} requests at once")
-    yield Text(f"  model    {_model(config)}; dtype {config.model.dtype}")
-    side = "both side by side" if config.train.at_once == 2 else "one after the other"
-    if config.train.kind == "scripted":
-        yield Text("  trainer  scripted: empty adapters, nothing is learnt")
-    else:
-        train = config.train
+def _settings(config: Config, ledger: Ledger | None) -> Iterator[RenderableType]:
+    if ledger and (changed := changed_fields(ledger.run.config, config)):
         yield Text(
-            f"  trainer  LoRA (TRL, PEFT) in a child process, generator and extender {side}; rank {train.rank}, "
-            f"{train.epochs:g} epochs, learning rate {train.learning_rate:g}, examples up to {train.cutoff_tokens:,} tokens"
+            f"`run` will refuse this: {printable(str(ledger.run.path))} was begun with other settings: {printable('; '.join(changed))}\n", "red"
         )
-    yield Text(f"  languages {', '.join(config.languages)}; stages of an iteration: {', '.join(STAGES)}")
+    yield Text("Settings that are not the defaults", style="bold")
+    plain, here = dict(_flat(Config().model_dump(mode="json"))), dict(_flat(config.model_dump(mode="json")))
+    differing = [key for key in here if here[key] != plain.get(key)]
+    if not differing:
+        yield Text("  none")
+    for key in differing:
+        default = f"   (default {json.dumps(plain[key])})" if key in plain else ""
+        yield Text.assemble(f"  {printable(key)} = {printable(json.dumps(here[key], ensure_ascii=False))}", (default, "dim"))
+
+
+def _flat(settings: Mapping[str, JsonValue], prefix: str = "") -> Iterator[tuple[str, JsonValue]]:
+    for name, value in settings.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def _where(config: Config) -> Iterator[RenderableType]:
+    yield Text("What runs where", style="bold")
+    grid = Table.grid(padding=(0, 2))
+    train, many = config.train, f"{config.engine.max_batch} requests at once"
+    if config.engine.kind == "scripted":
+        grid.add_row("  engine", f"scripted: no model, {printable(config.engine.script)} answers; {many}")
+    else:
+        device = "auto: a GPU when there is one, else the CPU" if config.model.device == "auto" else config.model.device
+        grid.add_row("  engine", f"transformers, in this process; {many}")
+        grid.add_row("  device", f"{device}; dtype {config.model.dtype}")
+        grid.add_row("  model", _model(config))
+    if train.kind == "scripted":
+        grid.add_row("  trainer", "scripted: empty adapters, nothing is learnt")
+    else:
+        order = "side by side" if train.at_once == 2 else "one after the other"
+        grid.add_row("  trainer", f"LoRA (TRL, PEFT) in a child process; generator and extender {order}")
+        grid.add_row("", f"rank {train.rank}, {train.epochs:g} epochs, rate {train.learning_rate:g}, examples up to {train.cutoff_tokens:,} tokens")
+    grid.add_row("  stages", ", ".join(STAGES))
+    grid.add_row("  languages", ", ".join(config.languages))
+    yield grid
 
 
 def _model(config: Config) -> str:
     folder = Path(resolve_model(config.model.path))
     if not folder.is_dir():
-        return f"{printable(config.model.path)} (a hub name: found in the local cache, or downloaded)"
+        where = "not in this installation" if config.model.path == "seedling" else "a hub name: from the local cache, or downloaded"
+        return f"{printable(config.model.path)} ({where})"
     size = sum(file.stat().st_size for file in folder.iterdir() if file.is_file())
-    return f"{printable(config.model.path)} (folder {printable(str(folder))}, {size / 1e6:,.0f} MB)"
+    return f"{printable(config.model.path)} ({size / 1e6:,.0f} MB)"
 
 
 def _table(rows: list[Estimate]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title="Calls and generated tokens", title_justify="left", title_style="bold", show_edge=False)
+    table = new_table("Calls and generated tokens")
     table.add_column("")
     table.add_column("")
     for name in ("calls expected", "at most", "tokens expected", "at most"):

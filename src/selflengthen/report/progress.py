@@ -7,7 +7,7 @@ the figures of what is done already (`status`).
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
@@ -28,7 +28,7 @@ PLAIN_SECONDS = 10.0
 """Least time between two plain lines of a stage, its first and last one apart."""
 RATE_SECONDS = 60.0
 """The rate is of the last minute: texts become longer as an iteration goes on."""
-BAR = 16
+BAR = 12
 
 Clock = Callable[[], float]
 
@@ -111,9 +111,9 @@ class ProgressView:
             case Measured():
                 self._measured(event)
 
-    def seen_before(self, measured: dict[int, Measurement]) -> None:
+    def seen_before(self, measured: Iterable[Measurement | None]) -> None:
         """Measurements of earlier attempts, to compare with."""
-        self.measured |= measured
+        self.measured |= {each.iteration: each for each in measured if each}
 
     # -- events ---------------------------------------------------------------------------------------------------------------------
 
@@ -181,10 +181,12 @@ class ProgressView:
         return f"{name} {stage.name}:"
 
     def _said(self, stage: Stage) -> Iterator[str]:
-        if stage.planned:
+        if stage.ended and stage.done < stage.planned:  # it has no rows to count: making examples, training
+            yield "done"
+        elif stage.planned:
             yield f"{stage.done:,} of {stage.planned:,}"
         else:
-            yield "done" if stage.ended else "nothing yet"
+            yield "nothing yet"
         yield from self._outcomes(stage)
         if not stage.ended:
             yield from self._speed(stage)
@@ -215,9 +217,10 @@ class ProgressView:
         planned = max(stage.planned, stage.done)
         share = 1.0 if stage.ended else (stage.done / planned if planned else 0.0)
         full = int(BAR * share)
-        style = "green" if stage.ended else "cyan"
+        style = "green" if share == 1.0 else "cyan"
         line = Text.assemble(f"  {stage.name:<12}", ("━" * full, style), ("━" * (BAR - full), "bright_black"))
-        line.append(f" {stage.done:>6,}/{planned:<6,}" if planned else " " * 14)
+        counts = planned and not (stage.ended and stage.done < planned)
+        line.append(f" {stage.done:>5,}/{planned:<6,}" if counts else " " * 13)
         line.append(", ".join(self._outcomes(stage)))
         if not stage.ended and planned:
             line.append("".join(f", {said}" for said in self._speed(stage)), style="dim")
@@ -237,6 +240,6 @@ class ProgressView:
 
     def _speed(self, stage: Stage) -> Iterator[str]:
         rate = stage.rate(self.clock())
-        if rate:
+        if rate and stage.done < stage.planned:
             yield f"{rate:.1f}/s" if rate >= 0.1 else f"{60 * rate:.1f}/min"
             yield f"{duration((stage.planned - stage.done) / rate)} left"

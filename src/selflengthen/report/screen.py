@@ -6,15 +6,21 @@ What does not live here: what is shown (`tables`, `progress`, `why`, `plan`).
 import os
 import re
 from collections.abc import Iterable, Mapping
+from typing import TextIO
 
+from rich import box
 from rich.console import Console
-from rich.text import Text
+from rich.table import Table
+
+from selflengthen.text.verdict import Verdict
 
 WIDTH = 100
 """Columns when there is no terminal to ask."""
 
 _ACTS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 """Control characters but for newline and tab, and those that turn the direction of what follows."""
+
+_HALF_WORD_AT_END, _HALF_WORD_AT_BEGIN = re.compile(r"(?<=\s)\S{1,20}\Z"), re.compile(r"\A\S{1,20}(?=\s)")
 
 
 def screen(*, stderr: bool = False) -> Console:
@@ -23,8 +29,23 @@ def screen(*, stderr: bool = False) -> Console:
     return Console(stderr=stderr, markup=False, emoji=False, highlight=False, width=None if free else WIDTH)
 
 
+def table(title: str) -> Table:
+    """An empty table in the house's style: narrow, no frame."""
+    return Table(
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+        show_edge=False,
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        caption_justify="left",
+        caption_style="dim",
+    )
+
+
 def printable(text: str) -> str:
-    """`text` with each character that would act in a terminal spelled out instead, as \\x1b."""
+    """`text` with each character that would act in a terminal spelled out instead, as a Python string would."""
     return _ACTS.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
@@ -40,12 +61,23 @@ def excerpt(text: str, characters: int) -> str:
     left_out = len(text) - 2 * characters
     if left_out <= characters // 4:  # a gap that small is not worth a note
         return text
-    return f"{text[:characters].rstrip()}\n[... {left_out:,} characters; --full shows them ...]\n{text[-characters:].lstrip()}"
+    head, tail = text[:characters], text[-characters:]
+    # Cut between words where there are some, not through them.
+    head, tail = _HALF_WORD_AT_END.sub("", head).rstrip(), _HALF_WORD_AT_BEGIN.sub("", tail).lstrip()
+    return f"{head}\n[... {len(text) - len(head) - len(tail):,} characters; --full shows them ...]\n{tail}"
 
 
-def dim(text: str) -> Text:
-    """Text of lesser weight."""
-    return Text(text, style="dim")
+class StreamPrinter:
+    """A watch that has nothing against a text: prints it while it is written."""
+
+    def __init__(self, out: TextIO) -> None:
+        self.out = out
+
+    def feed(self, delta: str) -> Verdict | None:
+        """Print the next piece."""
+        self.out.write(printable(delta))
+        self.out.flush()
+        return None
 
 
 def amount(number: float) -> str:

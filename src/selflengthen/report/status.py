@@ -25,6 +25,9 @@ FLOW = {"instructions": "instruct", "responses": "respond", "extensions": "exten
 LAST = 100
 """Iterations have folders of two digits."""
 
+EVENT = b'{"time": '
+"""How a line of the event log begins."""
+
 State = Literal["new", "running", "stopped", "finished"]
 
 
@@ -50,7 +53,12 @@ class SlotFigures(Shown):
     words_mean: float | None = Field(description="of the kept rows; null while there are none")
     words_p90: float | None
     tokens: Tokens
-    done: bool
+    done: bool = Field(description="marked complete: nothing more will be written")
+
+    @property
+    def complete(self) -> bool:
+        """Every row that is planned by now has an outcome."""
+        return bool(self.planned) and self.kept + sum(self.rejected.values()) == self.planned
 
 
 class Examples(Shown):
@@ -153,7 +161,7 @@ def seconds_worked(events: Path) -> dict[int, float]:
         now, number = event.get("time"), event.get("iteration")
         if not isinstance(now, int | float) or not isinstance(number, int):
             continue
-        if before is not None and event.get("event") != "StageBegan":
+        if before is not None and True:
             worked[number] = worked.get(number, 0.0) + max(0.0, now - before)
         before = now
     return {number: round(seconds, 1) for number, seconds in worked.items()}
@@ -164,8 +172,10 @@ def _events(path: Path) -> Iterator[dict[str, Any]]:
         return
     with path.open("rb") as file:
         for line in file:
+            # After a torn line the next event stands on the same line.
+            whole = line[max(0, line.rfind(EVENT)) :]
             try:
-                event = json.loads(line)
+                event = json.loads(whole)
             except ValueError:  # torn, or bytes that are no text
                 continue
             if isinstance(event, dict):
@@ -182,11 +192,11 @@ def _iteration(ledger: Ledger, number: int, seconds: float) -> IterationFigures:
     examples = {str(role): _examples(ledger, number, role) for role in Role}
     return IterationFigures(
         iteration=number,
-        stage=_next_stage(ledger, number, measured),
+        stage=None if measured else _next_stage(ledger, number, slots),
         slots=slots,
         examples=examples,
         tokens=_sum([slot.tokens for slot in slots.values()] + [answers]),
-        held_out=held_out(measured.overall, before and before.overall, base and base.overall) if measured else HeldOutFigures(),
+        held_out=held_out(measured.overall, before.overall if before else None, base.overall if base else None) if measured else HeldOutFigures(),
         languages=_languages(measured, before, base),
         gates=measured.gates if measured else (),
         good=measured.good if measured else None,
@@ -246,10 +256,9 @@ def _examples(ledger: Ledger, number: int, role: Role) -> Examples:
     return Examples(kept=len(slot.kept), refused=dict(refused), tokens=sum(row.tokens for row in slot.kept))
 
 
-def _next_stage(ledger: Ledger, number: int, measured: Measurement | None) -> str | None:
-    if measured is not None:
-        return None
-    done = {stage: ledger.slot(number, stage).done for stage in FLOW.values()}
+def _next_stage(ledger: Ledger, number: int, slots: dict[str, SlotFigures]) -> str | None:
+    """The first stage that owes something. The stages of the flow are marked done together, so their rows are looked at too."""
+    done = {stage: slots[name].done or slots[name].complete for name, stage in FLOW.items()}
     done["sft_data"] = all(slot.done for slot in ledger.sft(number).values())
     done["train"] = len(ledger.adapters(number)) == len(Role)
     return next((stage for stage in STAGES if not done.get(stage, False)), None)
@@ -268,7 +277,7 @@ def _languages(measured: Measurement | None, before: Measurement | None, base: M
     if measured is None:
         return {}
     return {
-        language: held_out(figures, before and before.languages.get(language), base and base.languages.get(language))
+        language: held_out(figures, before.languages.get(language) if before else None, base.languages.get(language) if base else None)
         for language, figures in measured.languages.items()
     }
 

@@ -3,13 +3,13 @@
 import shlex
 from collections.abc import Iterator
 
-from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from selflengthen.records import Gate
-from selflengthen.report.screen import amount, counted, duration, one_line, percent, printable, times
+from selflengthen.report.screen import amount, counted, duration, percent, printable, times
+from selflengthen.report.screen import table as new_table
 from selflengthen.report.status import HeldOutFigures, IterationFigures, RunFigures, SlotFigures
 
 
@@ -40,7 +40,7 @@ def _heading(run: RunFigures) -> Text:
 
 def work_table(run: RunFigures) -> Table:
     """What each iteration made and what it cost."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title="What was made", title_justify="left", title_style="bold", show_edge=False)
+    table = new_table("What was made")
     table.add_column("")
     table.add_column("")
     for name in ("planned", "kept", "words", "p90", "tokens", "lost"):
@@ -56,6 +56,7 @@ def work_table(run: RunFigures) -> Table:
         share = percent(total.rejected / total.generated) if total.generated else "-"
         cells = ("", "", "", "", amount(total.generated), share, f"{duration(each.seconds)} worked")
         table.add_row("", "all, with held-out", *cells, style="dim", end_section=True)
+    table.caption = "words: mean of the kept. lost: share of the tokens that went into text that failed."
     return table
 
 
@@ -74,22 +75,22 @@ def _slot_cells(slot: SlotFigures) -> tuple[str, ...]:
 
 def growth_table(run: RunFigures) -> Table:
     """Held-out words after each iteration, the base model first."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title="Held-out answers", title_justify="left", title_style="bold", show_edge=False)
+    table = new_table("Held-out answers")
     table.add_column("", no_wrap=True)
     table.add_column("", no_wrap=True)
-    for name in ("words", "median", "p90", "x last", "x base", "pass", "dist-3", "compr."):
+    for name in ("words", "median", "p90", "x last", "x base", "pass", "dist-3", "zip"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("gates", overflow="fold", min_width=6)
     base = run.base
-    _add_rows(table, "base", run, base, base.languages, ())
+    _add_rows(table, "base", run, overall=base, languages=base.languages, gates=())
     for each in run.iterations:
         if each.held_out.n is not None:
-            _add_rows(table, str(each.iteration), run, each.held_out, each.languages, each.gates)
+            _add_rows(table, str(each.iteration), run, overall=each.held_out, languages=each.languages, gates=each.gates)
     table.caption = (
-        "Words are of texts that pass; x last compares with the last iteration whose gates passed.\n"
-        "dist-3: distinct 3-grams and their share of the base's; compr.: compressed size; both over windows of equal length."
+        "words: of texts that pass. x last: over the last iteration whose gates passed.\n"
+        "dist-3: distinct 3-grams, and as a share of the base's. zip: compressed size.\n"
+        "Both over windows of equal length."
     )
-    table.caption_justify, table.caption_style = "left", "dim"
     return table
 
 
@@ -97,6 +98,7 @@ def _add_rows(
     table: Table,
     name: str,
     run: RunFigures,
+    *,
     overall: HeldOutFigures,
     languages: dict[str, HeldOutFigures],
     gates: tuple[Gate, ...],

@@ -87,14 +87,14 @@ def _made(made: Made) -> Text:
     text = Text(f"{printable(made.model)}{with_adapter}, recipe {printable(made.recipe)}\n")
     text.append(
         f"temperature {sampling.temperature:g}, top_p {sampling.top_p:g}, top_k {sampling.top_k}, "
-        f"repetition_penalty {sampling.repetition_penalty:g}, max_tokens {sampling.max_tokens:,}, seed {made.seed}\n",
+        f"repetition_penalty {sampling.repetition_penalty:g}, max_tokens {sampling.max_tokens:,}\nseed {made.seed}\n",
         style="dim",
     )
     text.append(f"{made.tokens:,} tokens")
     if made.tokens_rejected:
         text.append(f", and {made.tokens_rejected:,} in tries that failed")
     if made.salvaged:
-        text.append(f", {made.salvaged} times cut back to a clean paragraph and continued")
+        text.append(f", {'once' if made.salvaged == 1 else f'{made.salvaged} times'} cut back to a clean paragraph and continued")
     text.append(f", {made.seconds:g} s side by side with others")
     return text
 
@@ -191,4 +191,4 @@ def _title(text: str) -> Text:
 
 
 def _indented(text: Text, by: int = 2) -> RenderableType:
-    return Padding(text, (0, 0, 0, by))
+    return Padding(text, (0, 0, 0, by), expand=False)

@@ -144,9 +144,8 @@ class Guard:
                 self._foreign.take_at_end(rest),
             ]
             ending = ends_well(text, self._settings.endings)
-            if ending is not None:
-                place = -1 if ending.reason is Reason.EMPTY else len(text) + 1
-                found.append(Found(place, ending))
+            # After all others: they say more about a text that was stopped by its own fault.
+            found.append(None if ending is None else Found(len(text) + 1, ending))
             self._found = earliest(found)
         return None if self._found is None else self._found.verdict
 

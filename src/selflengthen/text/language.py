@@ -37,7 +37,7 @@ LEAST_LETTERS = 0.25
 def language_of(text: str) -> str:
     """The language as an ISO 639-1 code: "zh" by its script, otherwise py3langid's answer; "en" for a few Latin words, "und" without letters."""
     letters, han, kana_hangul = (_count(kind, text) for kind in (_LETTER, _HAN_LETTER, _KANA_HANGUL))
-    if letters == 0:
+    if not letters:
         return "und"
     # A Chinese character says about as much as three Latin letters: names and terms do not make a Chinese text English.
     if 3 * (han + kana_hangul) >= letters - han - kana_hangul:
@@ -181,7 +181,10 @@ def _change_point(text: str, own: re.Pattern[str]) -> int:
 
 def _count(kind: re.Pattern[str], text: str) -> int:
     """Letters of a kind in a text."""
-    if kind is not _HAN_LETTER and text.isascii():
+    if text.isascii():
+        # A short way for the common case: ASCII letters are Latin.
+        if kind is not _LETTER and kind is not _LATIN_LETTER:
+            return 0
         return len(text.translate(_NO_ASCII_LETTER))
     return sum(map(len, kind.findall(text)))
 
