@@ -31,7 +31,7 @@ from selflengthen.records import Message, Sampling
 
 SEEDLING = Path(__file__).parents[1] / "src" / "selflengthen" / "seedling"
 STATIC_BATCH = 32
-WORDS = "the quiet harbour keeps its old boats and nobody asks why a lantern burns in every window of the northern quay until morning".split()
+WORDS = ("the", "quiet", "harbour", "keeps", "its", "old", "boats", "and", "nobody", "asks", "why", "a", "lantern", "burns", "until", "morning")
 
 
 def main() -> None:
@@ -67,8 +67,8 @@ def compare(model: str, loaded: Loaded, plain: Any, asked: list[Request], args: 
         theirs.append(run_generate(loaded, plain, asked))
     engine, generate = statistics.median(ours), statistics.median(theirs)
     ratios = [one / other for one, other in zip(ours, theirs, strict=True)]
-    print(f"{len(asked):>8} {engine:>14.0f} {generate:>15.0f} {statistics.median(ratios):>6.2f}   rounds: {', '.join(f'{ratio:.2f}' for ratio in ratios)}")
-    sys.stdout.flush()
+    rounds = ", ".join(f"{ratio:.2f}" for ratio in ratios)
+    print(f"{len(asked):>8} {engine:>14.0f} {generate:>15.0f} {statistics.median(ratios):>6.2f}   rounds: {rounds}", flush=True)
     return {"engine": round(engine), "generate": round(generate), "ratio": round(statistics.median(ratios), 2)}
 
 

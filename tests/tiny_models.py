@@ -48,7 +48,7 @@ def tiny_qwen2(path: Path, *, seed: int = 0, context_tokens: int = 512, hidden: 
     special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
     tokenizer = _tokenizer(special, eos="<|endoftext|>", pad="<|endoftext|>", bos=None)
     config = Qwen2Config(**_shape(tokenizer, context_tokens, hidden), tie_word_embeddings=True)
-    return _save(path, Qwen2ForCausalLM, config, tokenizer, template, seed)
+    return _save(path, Qwen2ForCausalLM, config, tokenizer, template=template, seed=seed)
 
 
 def tiny_llama(path: Path, *, seed: int = 0, context_tokens: int = 512, hidden: int = 32, template: str | None = LLAMA3) -> Path:
@@ -57,7 +57,7 @@ def tiny_llama(path: Path, *, seed: int = 0, context_tokens: int = 512, hidden: 
     tokenizer = _tokenizer(special, eos="<|end_of_text|>", pad=None, bos="<|begin_of_text|>")
     ends = [tokenizer.convert_tokens_to_ids(token) for token in ("<|end_of_text|>", "<|eot_id|>")]
     config = LlamaConfig(**_shape(tokenizer, context_tokens, hidden), tie_word_embeddings=False)
-    return _save(path, LlamaForCausalLM, config, tokenizer, template, seed, ends=ends)
+    return _save(path, LlamaForCausalLM, config, tokenizer, template=template, seed=seed, ends=ends)
 
 
 def tiny_mistral(
@@ -66,7 +66,7 @@ def tiny_mistral(
     """Mistral with [INST] turns; every layer looks back `window` tokens."""
     tokenizer = _tokenizer(["<s>", "</s>"], eos="</s>", pad=None, bos="<s>")
     config = MistralConfig(**_shape(tokenizer, context_tokens, hidden), sliding_window=window, tie_word_embeddings=False)
-    return _save(path, MistralForCausalLM, config, tokenizer, template, seed)
+    return _save(path, MistralForCausalLM, config, tokenizer, template=template, seed=seed)
 
 
 def _tokenizer(special: list[str], *, eos: str, pad: str | None, bos: str | None) -> PreTrainedTokenizerFast:
@@ -95,7 +95,7 @@ def _shape(tokenizer: PreTrainedTokenizerFast, context_tokens: int, hidden: int)
     }
 
 
-def _save(path: Path, kind: type[PreTrainedModel], config, tokenizer, template, seed, ends=None) -> Path:  # noqa: ANN001 - one line a caller
+def _save(path: Path, kind: type[PreTrainedModel], config, tokenizer, *, template, seed, ends=None) -> Path:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = kind(config)

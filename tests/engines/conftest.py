@@ -17,7 +17,7 @@ from selflengthen.engines import Engine, Request, open_engine
 from selflengthen.records import Adapter, Message, Role, Sampling
 from selflengthen.text.verdict import Verdict
 
-WORDS = "lamp ledger harbour quiet tide 灯塔 渡口 anchor 茶馆 seven letters 😀 and, when it rained. nobody".split()
+WORDS = ("lamp", "ledger", "harbour", "quiet", "tide", "灯塔", "渡口", "anchor", "茶馆", "seven", "😀", "and,", "when", "it", "rained.", "nobody")
 
 
 def wander(request: Request) -> str:

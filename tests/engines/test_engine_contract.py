@@ -163,7 +163,10 @@ def test_many_requests_of_unequal_length_each_get_their_own_answer(backend):
         return together, [await engine.generate(request) for request in asked[::5]]
 
     together, alone = run(backend, body, rows=10)
-    assert [answer.generated_tokens for answer in together] == [request.sampling.max_tokens for request in asked]
+    for answer, request in zip(together, asked, strict=True):
+        # A random model may end its turn by itself now and then.
+        assert (answer.generated_tokens == request.sampling.max_tokens) or answer.finish is Finish.STOP
+    assert len({answer.generated_tokens for answer in together}) > 15
     assert together[::5] == alone
 
 
@@ -203,7 +206,9 @@ def test_a_prompt_that_fills_the_context_is_refused(backend):
 
 
 def test_an_answer_is_fitted_to_the_context(backend):
-    answer = run(backend, lambda engine: engine.generate(ask("The old boats. " * 12, tokens=16384)))
+    # Greedy and unpenalised, a random model goes round in a loop and does not end its turn by itself.
+    endless = ask("The old boats. " * 12, tokens=16384, temperature=0, repetition_penalty=1.0)
+    answer = run(backend, lambda engine: engine.generate(endless))
     assert answer.finish is Finish.LENGTH
     assert answer.prompt_tokens + answer.generated_tokens == backend.context_tokens
 

@@ -131,6 +131,11 @@ def test_texts_are_plain():
     assert excerpt("字" * 1000, 300).startswith("字" * 300 + "\n[")
 
 
+def test_a_console_takes_nothing_for_markup(capsys: pytest.CaptureFixture):
+    screen().print("[red]x[/red] :smile:")
+    assert capsys.readouterr().out == "[red]x[/red] :smile:\n"
+
+
 def test_a_console_without_a_terminal_is_wide_enough(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delenv("COLUMNS", raising=False)
     assert screen().width == 100

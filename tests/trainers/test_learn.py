@@ -127,23 +127,32 @@ def test_a_gpu_that_is_not_there_is_named(tmp_path, qwen2, rows):
         learn.make_plan(task, [])
 
 
-def test_out_of_memory_is_said_in_words(tmp_path, qwen2, rows):
-    task = make_task(tmp_path, qwen2, rows)
+def run_child(task: Task, training: str) -> tuple[subprocess.Popen, int]:
+    """The child process with a training of one expression: the real module takes seconds to import and is not what is looked at."""
     file = task.partial / TASK_FILE
     file.write_text(task.model_dump_json())
-    code = (
-        "import sys, torch; from selflengthen.trainers import child, learn; learn.train = lambda *_: torch.empty(10**15); child.main(*sys.argv[1:])"
-    )
+    code = "import sys, time, torch, types; from selflengthen import trainers; from selflengthen.trainers import child; "
+    code += f"sys.modules['selflengthen.trainers.learn'] = trainers.learn = types.SimpleNamespace(train=lambda *_: {training}); "
+    code += "sys.exit(child.main(*sys.argv[1:]))"
     hears, says = os.pipe()
-    with (
-        os.fdopen(hears) as messages,
-        subprocess.Popen(
-            [sys.executable, "-c", code, str(file), str(says)], stdin=subprocess.PIPE, stderr=subprocess.PIPE, pass_fds=(says,)
-        ) as process,
-    ):
-        os.close(says)
-        said = messages.read()
-        trace = process.stderr.read()
+    command = [sys.executable, "-c", code, str(file), str(says)]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, pass_fds=(says,))
+    os.close(says)
+    return process, hears
+
+
+def test_out_of_memory_is_said_in_words(tmp_path, qwen2, rows):
+    process, hears = run_child(make_task(tmp_path, qwen2, rows), "torch.empty(10**15)")
+    with process, os.fdopen(hears) as messages:
+        said, trace = messages.read(), process.stderr.read()
     assert '"error": "out of memory. Set train.gradient_checkpointing' in said
     assert b"can't allocate memory" in trace
     assert process.returncode == 1
+
+
+def test_a_child_that_has_nothing_to_say_ends_with_its_parent_too(tmp_path, qwen2, rows):
+    process, hears = run_child(make_task(tmp_path, qwen2, rows), "(torch.os.write(int(sys.argv[2]), b'.'), time.sleep(60))")
+    with process, os.fdopen(hears) as messages:
+        assert messages.read(1) == "."  # it is in the midst of its training
+        process.stdin.close()  # as the system does for a parent that was killed
+        assert process.wait(10) == 1

@@ -15,23 +15,30 @@ from selflengthen.engines.base import Request
 from selflengthen.recipes import load_recipe
 from selflengthen.text.count import count_words
 
-_EN_NAMES = (
-    "lantern window river anchor ledger compass wheel candle statue fountain lemon basket kettle cloak curtain scroll coin hammer ladder engine "
-    "signal umbrella stove chimney pebble feather heron beehive drum violin poster crowd sailor baker teacher doctor farmer painter clerk widow "
-    "tailor gardener bridge market harbour orchard museum quarry chapel tunnel cellar attic"
-).split()
-_EN_MARKS = (
-    "old narrow quiet bright wooden heavy golden pale dusty broken painted hidden famous enormous gentle stubborn curious patient distant warm "
-    "crooked polished forgotten cheerful lonely fragile sturdy humble ancient crowded scarlet hollow smooth damp noisy clever proud weary generous"
-).split()
-_EN_DEEDS = (
-    "carried repaired painted guarded followed admired borrowed cleaned measured lifted described replaced protected discovered collected moved "
-    "watched remembered decorated covered supported inspected surrounded greeted warmed sketched traded guided"
-).split()
-_EN_TIMES = (
-    "In the morning;At noon;Every evening;After the storm;Long ago;Last winter;Before sunrise;On market days;Each autumn;Once a year;At midnight;"
-    "Two years later;When the rain stopped;Shortly afterwards;For a whole week;Without a word"
-).split(";")
+
+def _words(text: str, between: str = " ") -> list[str]:
+    return text.split(between)
+
+
+_EN_NAMES = _words(
+    "lantern window river anchor ledger compass wheel candle statue fountain lemon basket kettle cloak curtain scroll coin hammer ladder "
+    "engine signal umbrella stove chimney pebble feather heron beehive drum violin poster crowd sailor baker teacher doctor farmer painter "
+    "clerk widow tailor gardener bridge market harbour orchard museum quarry chapel tunnel cellar attic"
+)
+_EN_MARKS = _words(
+    "old narrow quiet bright wooden heavy golden pale dusty broken painted hidden famous enormous gentle stubborn curious patient distant "
+    "warm crooked polished forgotten cheerful lonely fragile sturdy humble ancient crowded scarlet hollow smooth damp noisy clever proud "
+    "weary generous"
+)
+_EN_DEEDS = _words(
+    "carried repaired painted guarded followed admired borrowed cleaned measured lifted described replaced protected discovered collected "
+    "moved watched remembered decorated covered supported inspected surrounded greeted warmed sketched traded guided"
+)
+_EN_TIMES = _words(
+    "In the morning;At noon;Every evening;After the storm;Long ago;Last winter;Before sunrise;On market days;Each autumn;Once a year;"
+    "At midnight;Two years later;When the rain stopped;Shortly afterwards;For a whole week;Without a word",
+    ";",
+)
 _EN_SHAPES = (
     "{T}, the {A} {N} {V} a {B} {M} near the {O}.",
     "Nobody knew why the {N} {V} the {M}, yet the {A} {O} was {B}.",
@@ -40,10 +47,13 @@ _EN_SHAPES = (
     "Beside the {O} stood a {A} {N}; it {V} the {M} and stayed {B}.",
     "What the {N} {V}, the {M} forgot: a {A} {O}, {B} as ever.",
 )
-_ZH_NAMES = "灯塔 渡口 茶馆 老街 书信 钟表 石桥 果园 船票 木匠 裁缝 画师 渔夫 祠堂 麦田 竹林 邮差 码头 瓷器 雨伞 围墙 琴师 药铺 染坊 水井 戏台 山谷 车站 阁楼 古井".split()
-_ZH_MARKS = "古老 安静 明亮 陈旧 固执 温和 遥远 狭窄 热闹 孤单 结实 朴素 模糊 骄傲 疲倦 慷慨 潮湿 清亮 斑驳 笨重 细致 寻常".split()
-_ZH_DEEDS = "守护 修补 描绘 记住 收藏 打量 追随 照亮 交换 掩盖 称赞 搬走 丈量 寻找 擦拭 端详 托付 惊动".split()
-_ZH_TIMES = "清晨 正午 每到傍晚 暴雨过后 许多年前 去年冬天 日出之前 赶集的日子 入秋以后 深夜里 两年之后 雨停的时候 不久以后 整整一周".split()
+_ZH_NAMES = _words(
+    "灯塔 渡口 茶馆 老街 书信 钟表 石桥 果园 船票 木匠 裁缝 画师 渔夫 祠堂 麦田 竹林 邮差 码头 瓷器 雨伞 围墙 琴师 药铺 "
+    "染坊 水井 戏台 山谷 车站 阁楼 古井"
+)
+_ZH_MARKS = _words("古老 安静 明亮 陈旧 固执 温和 遥远 狭窄 热闹 孤单 结实 朴素 模糊 骄傲 疲倦 慷慨 潮湿 清亮 斑驳 笨重 细致 寻常")
+_ZH_DEEDS = _words("守护 修补 描绘 记住 收藏 打量 追随 照亮 交换 掩盖 称赞 搬走 丈量 寻找 擦拭 端详 托付 惊动")
+_ZH_TIMES = _words("清晨 正午 每到傍晚 暴雨过后 许多年前 去年冬天 日出之前 赶集的日子 入秋以后 深夜里 两年之后 雨停的时候 不久以后 整整一周")
 _ZH_SHAPES = (
     "{T}，{A}的{N}{V}了一只{B}的{M}，旁边就是{O}。",
     "没有人明白{N}为何{V}那座{M}，而{A}的{O}依旧{B}。",
@@ -84,7 +94,9 @@ _TONGUES = {
     "en": _Tongue(
         _EN_NAMES, _EN_MARKS, _EN_DEEDS, _EN_TIMES, _EN_SHAPES, " ", "Write about a {A} {N} and the {M} it {V}, for every {O}.", "Length: {demand}."
     ),
-    "zh": _Tongue(_ZH_NAMES, _ZH_MARKS, _ZH_DEEDS, _ZH_TIMES, _ZH_SHAPES, "", "请写一篇长文，讲{A}的{N}怎样{V}{M}，给{O}的邻居看。", "篇幅：{demand}。"),
+    "zh": _Tongue(
+        _ZH_NAMES, _ZH_MARKS, _ZH_DEEDS, _ZH_TIMES, _ZH_SHAPES, "", "请写一篇长文，讲{A}的{N}怎样{V}{M}，给{O}的邻居看。", "篇幅：{demand}。"
+    ),
 }
 _QUALITIES = ("relevance", "coherence", "accuracy", "consistency", "clarity", "creativity", "engagement")
 _CHINESE = re.compile("[\u4e00-\u9fff]")

@@ -56,6 +56,7 @@ class ScriptedEngine:
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._room = None
         if self._closed is not None:
             self._closed.set()
 

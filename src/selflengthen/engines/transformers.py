@@ -38,7 +38,10 @@ class TransformersEngine:
         max_batch_tokens: int | None = None,
         threads: int | None = None,
     ) -> None:
-        """`max_batch`: rows at once; `max_batch_tokens`: bound on rows times the longest row, None by memory; `threads`: on a CPU, None as torch has it."""
+        """`max_batch`: rows at once; `max_batch_tokens`: bound on rows times the longest row, None: by memory.
+
+        `threads`: of torch on a CPU, None: as torch has them. A small model on a shared machine is as fast with one as with two.
+        """
         self._model, self._device, self._dtype = model, device, dtype
         self._max_batch, self._max_batch_tokens, self._threads = max_batch, max_batch_tokens, threads
         self._loaded: Loaded | None = None
@@ -61,13 +64,9 @@ class TransformersEngine:
         max_tokens = self._max_batch_tokens or self._memory_bound(loaded)
         context = min(loaded.context_tokens, max_tokens)
         self._loaded = loaded
-        self._loop = DecodingLoop(
-            lambda: Batch(loaded, max_rows=self._max_batch, max_tokens=max_tokens, context_tokens=context), self._threads
-        )
+        self._loop = DecodingLoop(lambda: Batch(loaded, max_rows=self._max_batch, max_tokens=max_tokens, context_tokens=context), self._threads)
         self._loop.start()
-        self._capabilities = Capabilities(
-            prefill=True, adapters=True, seed=True, streaming=True, context_tokens=context, concurrency=self._max_batch
-        )
+        self._capabilities = Capabilities(prefill=True, adapters=True, seed=True, streaming=True, context_tokens=context, concurrency=self._max_batch)
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -98,7 +97,8 @@ class TransformersEngine:
             )
         here = asyncio.get_running_loop()
         future: asyncio.Future[Completion] = here.create_future()
-        row = Row.of(request, watch, Reply(here, future), prompt, min(request.sampling.max_tokens, room), loaded.dialogue)
+        limit = min(request.sampling.max_tokens, room)
+        row = Row.of(request, watch, Reply(here, future), prompt=prompt, limit=limit, dialogue=loaded.dialogue)
         loop.submit(row)
         try:
             return await future
@@ -116,10 +116,8 @@ class TransformersEngine:
         """Tokens the cache may hold: the whole context for each row where memory allows."""
         import torch
 
-        if loaded.device.type == "cuda":
-            free = torch.cuda.mem_get_info(loaded.device)[0]
-        else:
-            free = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        on_gpu = loaded.device.type == "cuda"
+        free = torch.cuda.mem_get_info(loaded.device)[0] if on_gpu else os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
         share = MEMORY_SHARE.get(loaded.device.type, 0.3)
         return max(1024, min(self._max_batch * loaded.context_tokens, int(free * share) // loaded.cache_bytes_per_token))
 

@@ -194,13 +194,12 @@ class ProgressView:
     def _print(self, text: Text) -> None:
         if self._live is None:
             text = Text.assemble(f"[{duration(self.clock() - self.began)}] ", text)
-        # Not through a width: a line of a log stays a line.
-        self.console.print(text, soft_wrap=True)
+        self.console.print(text, soft_wrap=self._live is None)  # a line of a log stays a line
 
     # -- the live display -----------------------------------------------------------------------------------------------------------
 
     def render(self) -> Text:
-        """The display now, one line a stage. Text alone: a table would cost ten times as much to draw."""
+        """The display now, a line a stage and one for its rejections. Text alone: a table would cost ten times as much to draw."""
         with self._lock:
             stages = list(self.stages.values())
         heading = Text(f"iteration {self.iteration} of {self.iterations}" if self.iteration else "the base model", style="bold")
@@ -208,12 +207,12 @@ class ProgressView:
         if self.tokens:
             lost = percent(self.rejected_tokens / self.tokens)
             heading.append(f"  {amount(self.tokens)} tokens, {lost} of them in rejected text", style="not bold dim")
-        lines = [heading, *(self._line(stage) for stage in stages)]
+        lines = [heading, *(line for stage in stages for line in self._lines(stage))]
         for line in lines:
             line.truncate(self.console.width - 1, overflow="ellipsis")
         return Text("\n").join(lines)
 
-    def _line(self, stage: Stage) -> Text:
+    def _lines(self, stage: Stage) -> Iterator[Text]:
         planned = max(stage.planned, stage.done)
         share = 1.0 if stage.ended else (stage.done / planned if planned else 0.0)
         full = int(BAR * share)
@@ -224,9 +223,9 @@ class ProgressView:
         line.append(", ".join(self._outcomes(stage)))
         if not stage.ended and planned:
             line.append("".join(f", {said}" for said in self._speed(stage)), style="dim")
+        yield line
         if stage.reasons:
-            line.append(f"  {counted(stage.reasons)}", style="dim")
-        return line
+            yield Text(f"{' ' * 14}rejected {stage.rejected:,}: {counted(stage.reasons)}", style="dim")
 
     def _outcomes(self, stage: Stage) -> Iterator[str]:
         if stage.kept or stage.rejected:

@@ -161,7 +161,7 @@ def seconds_worked(events: Path) -> dict[int, float]:
         now, number = event.get("time"), event.get("iteration")
         if not isinstance(now, int | float) or not isinstance(number, int):
             continue
-        if before is not None and True:
+        if before is not None and event.get("event") != "StageBegan":
             worked[number] = worked.get(number, 0.0) + max(0.0, now - before)
         before = now
     return {number: round(seconds, 1) for number, seconds in worked.items()}

@@ -40,7 +40,7 @@ class Group:
 STEP = Step()
 
 
-def attend(
+def attend(  # noqa: PLR0917 - the library's own signature
     module: torch.nn.Module,
     query: torch.Tensor,
     key: torch.Tensor,

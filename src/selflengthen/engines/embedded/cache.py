@@ -5,7 +5,7 @@ how far each row is filled. Storage grows with the longest row, up to a bound in
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -28,7 +28,7 @@ class Place:
     count: int = 0
     width: int = 0
     """Tokens of a prefill; how far a decoding step reads."""
-    flat: torch.Tensor | None = None
+    flat: torch.Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.long))
     """Per row and head, where a decoding step writes, counted in tokens from the beginning of the layer's storage."""
 
 

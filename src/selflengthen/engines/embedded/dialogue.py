@@ -68,7 +68,5 @@ class Dialogue:
         """The special token the template itself writes after an assistant's turn, if it writes one."""
         turns = (Message(role="user", content="?"), Message(role="assistant", content=MARK))
         after = self.encode(self._render(turns, opened=False).rpartition(MARK)[2])
-        special = set(self._tokenizer.all_special_ids) | {
-            place for place, token in self._tokenizer.added_tokens_decoder.items() if token.special
-        }
+        special = set(self._tokenizer.all_special_ids) | {place for place, token in self._tokenizer.added_tokens_decoder.items() if token.special}
         return frozenset(after[:1]) & frozenset(special)

@@ -77,9 +77,7 @@ def _read(name: str, dtype: Any, **found: bool) -> tuple[Any, Any, dict[str, Any
     tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False, **found)
     if not tokenizer.chat_template:
         raise EngineError(f"model {name!r} has no chat template: use an instruct model, or put a chat_template.jinja next to its tokenizer")
-    model, report = AutoModelForCausalLM.from_pretrained(
-        name, config=config, dtype=dtype, output_loading_info=True, trust_remote_code=False, **found
-    )
+    model, report = AutoModelForCausalLM.from_pretrained(name, config=config, dtype=dtype, output_loading_info=True, trust_remote_code=False, **found)
     return tokenizer, model, report
 
 

@@ -54,7 +54,7 @@ class Row:
     done: bool = False
 
     @classmethod
-    def of(cls, request: Request, watch: Watch | None, reply: Reply, prompt: list[int], limit: int, dialogue: Dialogue) -> "Row":
+    def of(cls, request: Request, watch: Watch | None, reply: Reply, *, prompt: list[int], limit: int, dialogue: Dialogue) -> "Row":
         return cls(
             request=request,
             watch=watch,

@@ -134,12 +134,12 @@ class Sampler:
         assert settings is not None
         count = len(chances)
         logits = penalise(logits.float(), self._factors[start : start + count], settings)
-        tokens = logits.argmax(-1) if settings.greedy is not None else None
-        if not settings.all_greedy:
-            at = torch.tensor(chances, dtype=torch.float32, device=self._device)
-            drawn = draw(candidates(logits, settings), at)
-            tokens = drawn if tokens is None else torch.where(settings.greedy, tokens, drawn)
-        assert tokens is not None
+        if settings.all_greedy:
+            tokens = logits.argmax(-1)
+        else:
+            tokens = draw(candidates(logits, settings), torch.tensor(chances, dtype=torch.float32, device=self._device))
+            if settings.greedy is not None:
+                tokens = torch.where(settings.greedy, logits.argmax(-1), tokens)
         if settings.penalised:
             self._factors.view(-1).index_copy_(0, self._offsets[start : start + count] + tokens, self._penalties)
         return tokens

@@ -6,8 +6,8 @@ decoded each time, never the whole text, and what is new in it goes on once it c
 
 from collections.abc import Callable, Sequence
 
-CONTEXT = 4
-"""Tokens kept as context when a window is cut: the longest character takes four bytes, so at most four tokens."""
+CONTEXT = range(4, 9)
+"""Tokens kept as context when a window is cut. A character takes at most four bytes, so two of any length fit, whole."""
 ROOMY = 12
 """Tokens a window grows to before it is cut, so that cutting is rare."""
 HOPELESS = 32
@@ -23,7 +23,7 @@ class TextStream:
 
     def __init__(self, decode: Callable[[list[int]], str], before: Sequence[int]) -> None:
         self._decode = decode
-        self._window = list(before[-CONTEXT:])
+        self._window = list(before[-CONTEXT.stop :])
         self._said = len(decode(self._window))
         """Characters of the window's text that have gone on, or stood before the answer."""
 
@@ -37,6 +37,14 @@ class TextStream:
         new = text[self._said : settled]
         self._said = max(self._said, settled)
         if hopeless or (settled == len(text) and len(self._window) > ROOMY):
-            del self._window[:-CONTEXT]
-            self._said = len(self._decode(self._window)) - (len(text) - settled)
+            self._cut(text, settled)
         return new
+
+    def _cut(self, text: str, settled: int) -> None:
+        """Go on with the latest tokens alone. Some decoders read a run of bytes as a whole, so the context must begin with a character."""
+        for kept in CONTEXT:
+            end = self._decode(self._window[-kept:])
+            if BROKEN not in end and text.endswith(end):
+                break
+        del self._window[:-kept]
+        self._said = len(end) - (len(text) - settled)

@@ -1,0 +1,94 @@
+"""The vectorised sampler against the library's logits processors, setting by setting."""
+
+import pytest
+import torch
+from transformers import (
+    LogitsProcessorList,
+    RepetitionPenaltyLogitsProcessor,
+    TemperatureLogitsWarper,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
+)
+
+from selflengthen.engines.embedded.sampler import Candidates, Sampler, Settings, candidates, draw, penalise
+from selflengthen.records import Sampling
+
+VOCABULARY = 300
+SAMPLINGS = [
+    Sampling(temperature=temperature, top_k=top_k, top_p=top_p, repetition_penalty=penalty)
+    for temperature in (0.3, 0.7, 1.0, 1.5)
+    for top_k in (0, 1, 5, 20)
+    for top_p in (0.1, 0.8, 1.0)
+    for penalty in (0.9, 1.0, 1.1)
+]
+
+
+def of_the_library(logits: torch.Tensor, tokens: list[int], sampling: Sampling) -> torch.Tensor:
+    """Chances of one row as `generate` would have them."""
+    processors = LogitsProcessorList([RepetitionPenaltyLogitsProcessor(sampling.repetition_penalty)])
+    if sampling.temperature != 1:
+        processors.append(TemperatureLogitsWarper(sampling.temperature))
+    if sampling.top_k:
+        processors.append(TopKLogitsWarper(sampling.top_k))
+    if sampling.top_p < 1:
+        processors.append(TopPLogitsWarper(sampling.top_p))
+    return processors(torch.tensor([tokens]), logits[None].clone()).softmax(-1)[0]
+
+
+def ours(logits: torch.Tensor, histories: list[list[int]], samplings: list[Sampling]) -> torch.Tensor:
+    """Chances of all rows together, over the vocabulary."""
+    sampler = Sampler(VOCABULARY, torch.device("cpu"))
+    sampler.resize(len(samplings), 0)
+    for slot, (history, sampling) in enumerate(zip(histories, samplings, strict=True)):
+        sampler.put(slot, history, sampling)
+    settings = Settings.of(samplings, VOCABULARY, torch.device("cpu"))
+    choice = candidates(penalise(logits, sampler._factors, settings), settings)
+    weights = choice.weights / choice.weights.sum(-1, keepdim=True)
+    return torch.zeros_like(logits).scatter(1, choice.tokens, weights)
+
+
+@pytest.mark.parametrize("ties", [False, True], ids=["distinct", "ties"])
+@pytest.mark.parametrize("group", ["mixed", "with top-k"])
+def test_chances_are_the_library_s(ties, group):
+    """Rows of all settings in one batch; those with a top-k alone as well, for then only the highest are sorted."""
+    samplings = [sampling for sampling in SAMPLINGS if group == "mixed" or sampling.top_k]
+    generator = torch.Generator().manual_seed(3)
+    logits = torch.randn(len(samplings), VOCABULARY, generator=generator) * 3
+    if ties:
+        logits = (logits * 4).round() / 4
+    histories = [torch.randint(0, VOCABULARY, (40,), generator=generator).tolist() for _ in samplings]
+    found = ours(logits, histories, samplings)
+    for row, (history, sampling) in enumerate(zip(histories, samplings, strict=True)):
+        wanted = of_the_library(logits[row], history, sampling)
+        if ties and sampling.top_p < 1:
+            # Of equal tokens at the edge of top-p the library keeps whichever its sort put there: compare the chances, not who has them.
+            wanted, mine = wanted.sort().values, found[row].sort().values
+        else:
+            mine = found[row]
+        torch.testing.assert_close(mine, wanted, atol=1e-6, rtol=1e-5, msg=lambda text, sampling=sampling: f"{sampling}: {text}")
+
+
+def test_draws_follow_the_weights():
+    choice = Candidates(torch.tensor([[7, 3, 1, 9]]), torch.tensor([[0.5, 0.3, 0.2, 0.0]]))
+    steps = 1000
+    drawn = torch.cat([draw(choice, torch.tensor([step / steps])) for step in range(steps)])
+    counts = {token: int((drawn == token).sum()) for token in (7, 3, 9, 1)}
+    assert counts[9] == 0
+    assert all(abs(counts[token] - wanted) <= 1 for token, wanted in ((7, 500), (3, 300), (1, 200)))
+    assert draw(choice, torch.tensor([1.0])).item() == 1, "the very end of the mass is the last token that has any"
+
+
+def test_a_pick_remembers_its_token_and_greedy_rows_take_the_highest():
+    sampler = Sampler(8, torch.device("cpu"))
+    sampler.resize(3, 0)
+    samplings = [Sampling(temperature=0, repetition_penalty=2.0), Sampling(temperature=0, repetition_penalty=1.0), Sampling(top_k=1)]
+    for slot, sampling in enumerate(samplings):
+        sampler.put(slot, [0], sampling)
+    sampler.use(samplings)
+    logits = torch.tensor([[9.0, 5.0, 4.0, 0, 0, 0, 0, 0]] * 3)
+    assert sampler.pick(logits, [0.5] * 3).tolist() == [1, 0, 0]
+    assert sampler.pick(logits, [0.5] * 3).tolist() == [0, 0, 0]
+    sampler.swap(0, 1)
+    assert sampler._factors[1].tolist()[:3] == [2.0, 2.0, 1.0]
+    sampler.put(1, [5], samplings[0])
+    assert sampler._factors[1].tolist() == [1, 1, 1, 1, 1, 2, 1, 1], "a new row forgets the old one's tokens"
