@@ -1,7 +1,8 @@
 """Tokens a second: the embedded engine against the library's `generate` in static batches, on the same requests in the same run.
 
-Requests have very unequal lengths (the method's do), so a static batch waits for its longest row. Only useful tokens count: those up to each
-request's own end. Rounds are interleaved because machines are noisy; the table gives medians, the last line is one JSON object.
+Requests have very unequal lengths (the method's do), so a static batch waits for its longest row. Lengths are forced by each request's own limit,
+end tokens switched off in both (`--natural-ends` leaves them on); only useful tokens count, those up to each request's own end. Rounds are
+interleaved because machines are noisy; the table gives medians, the last line is one JSON object.
 
     python bench/engine.py [--model FOLDER] [--threads 1] [--rounds 3]
 
@@ -18,15 +19,18 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import torch
 import transformers
 from transformers import AutoModelForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
 from selflengthen.engines import Request, open_engine
-from selflengthen.engines.embedded.loading import Loaded, load
+from selflengthen.engines.embedded import loading
+from selflengthen.engines.embedded.loading import Loaded
 from selflengthen.records import Message, Sampling
 
 SEEDLING = Path(__file__).parents[1] / "src" / "selflengthen" / "seedling"
@@ -44,19 +48,28 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=None, help="of torch, for both")
     parser.add_argument("--longest", type=int, default=800, help="tokens of the longest answer; the shortest has 50")
+    parser.add_argument("--natural-ends", action="store_true", help="let the model end its turns by itself")
     args = parser.parse_args()
     if args.threads:
         torch.set_num_threads(args.threads)
     with tempfile.TemporaryDirectory() as scratch:
         model = args.model or (str(SEEDLING) if (SEEDLING / "config.json").is_file() else str(random_model(Path(scratch))))
-        loaded = load(model, args.device, "auto")
+        loaded = opened(model, args.device, natural_ends=args.natural_ends)
         plain = AutoModelForCausalLM.from_pretrained(model, dtype=loaded.dtype).to(loaded.device).eval()
+        if not args.natural_ends:
+            plain.generation_config.eos_token_id = None
         results = {}
         print(f"{model} on {loaded.device}, {torch.get_num_threads()} threads, torch {torch.__version__}, transformers {transformers.__version__}")
         print(f"{'requests':>8} {'engine tok/s':>14} {'generate tok/s':>15} {'ratio':>6}")
         for count in args.requests:
             results[count] = compare(model, loaded, plain, requests(count, args.longest), args)
     print(json.dumps({"model": model, "threads": torch.get_num_threads(), "device": str(loaded.device), "requests": results}))
+
+
+def opened(model: str, device: str, *, natural_ends: bool) -> Loaded:
+    """The model as the engine opens it."""
+    loaded = loading.load(model, device, "auto")
+    return loaded if natural_ends else replace(loaded, ends=frozenset())
 
 
 def compare(model: str, loaded: Loaded, plain: Any, asked: list[Request], args: argparse.Namespace) -> dict[str, float]:
@@ -86,6 +99,11 @@ def requests(count: int, longest: int) -> list[Request]:
 def run_engine(model: str, asked: list[Request], max_batch: int, args: argparse.Namespace) -> float:
     """Generated tokens a second, opening not counted."""
 
+    def load(*_: object) -> Loaded:
+        return replace(real(model, args.device, "auto"), ends=frozenset())
+
+    real = loading.load
+
     async def go() -> float:
         async with open_engine("transformers", model=model, device=args.device, max_batch=max_batch, threads=args.threads) as engine:
             await engine.generate(asked[0])
@@ -93,7 +111,8 @@ def run_engine(model: str, asked: list[Request], max_batch: int, args: argparse.
                 answers = await asyncio.gather(*(engine.generate(request) for request in asked))
             return sum(answer.generated_tokens for answer in answers) / seconds()
 
-    return asyncio.run(go())
+    with mock.patch.object(loading, "load", load if not args.natural_ends else loading.load):
+        return asyncio.run(go())
 
 
 def run_generate(loaded: Loaded, plain: Any, asked: list[Request]) -> float:
@@ -116,7 +135,7 @@ def run_generate(loaded: Loaded, plain: Any, asked: list[Request]) -> float:
                 top_k=sampling.top_k,
                 repetition_penalty=sampling.repetition_penalty,
                 max_new_tokens=max(request.sampling.max_tokens for request in batch),
-                eos_token_id=sorted(loaded.ends),
+                eos_token_id=sorted(loaded.ends) or None,
                 pad_token_id=0,
             )[:, width:].tolist()
             useful += sum(own_tokens(row, loaded.ends, request.sampling.max_tokens) for row, request in zip(answer, batch, strict=True))

@@ -264,7 +264,8 @@ def save(model: Any, out: Path) -> None:
         top_p=0.8,
         top_k=20,
         repetition_penalty=1.1,
-        eos_token_id=model.config.eos_token_id,
+        # Raw prose ends with the pad token, and a long answer looks like raw prose to a model that never saw one. Qwen2 ends at both, too.
+        eos_token_id=[model.config.eos_token_id, model.config.pad_token_id],
         pad_token_id=model.config.pad_token_id,
     ).save_pretrained(out)
 

@@ -105,6 +105,8 @@ class Chinese(Grammar):
         openings, starts, closings = frames["openings"], frames["paragraphs"], frames["closings"]
         writer = Writer(rng, topic.kind, topic)
         article: Article = []
+        # Drawn without replacement: the same start with the same topic would be the same thirteen characters again.
+        unused = {name: rng.sample(starts[name], len(starts[name])) for name in (topic.kind, "general")}
         for number in range(paragraphs):
             count = rng.randint(*sentences)
             closing = number == paragraphs - 1 and (number > 0 or count > 1)
@@ -112,7 +114,8 @@ class Chinese(Grammar):
             if number == 0:
                 paragraph.append(writer.frame(openings.get(topic.form) or openings[topic.kind]))
             elif count > closing:
-                paragraph.append(writer.frame(starts[topic.kind if rng.random() < 0.3 else "general"]))
+                pool = unused[topic.kind if rng.random() < 0.3 else "general"] or unused["general"]
+                paragraph.append(writer.frame([pool.pop()]) if pool else writer.about(article[-1][-1].noun))
             while len(paragraph) < count - closing:
                 paragraph.append(writer.about(paragraph[-1].noun))
             if closing:
