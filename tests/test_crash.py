@@ -69,9 +69,7 @@ def test_killed_again_and_again_a_run_ends_like_one_that_was_not(tmp_path: Path)
 def tear(dice: random.Random, path: Path) -> None:
     """Leave half a line at the end of a dataset that is being written, as a kill in mid-write does."""
     growing = [
-        file
-        for file in path.glob("iter_*/*.jsonl")
-        if file.stat().st_size and not file.with_name(file.name.split(".")[0] + ".done.json").exists()
+        file for file in path.glob("iter_*/*.jsonl") if file.stat().st_size and not file.with_name(file.name.split(".")[0] + ".done.json").exists()
     ]
     if growing:
         file = dice.choice(growing)

@@ -45,7 +45,7 @@ def room_of(module: str) -> str | None:
 
 
 def modules() -> list[Path]:
-    return sorted(file for file in PACKAGE.rglob("*.py") if file.name != "__main__.py" and file.parent != PACKAGE or file.stem in LEVEL)
+    return sorted(file for file in PACKAGE.rglob("*.py") if (file.name != "__main__.py" and file.parent != PACKAGE) or file.stem in LEVEL)
 
 
 @pytest.mark.parametrize("file", modules(), ids=lambda file: str(file.relative_to(PACKAGE)))

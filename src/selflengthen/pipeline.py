@@ -25,7 +25,7 @@ from selflengthen.stages.runner import Flow
 from selflengthen.stages.spent import tokens_of
 from selflengthen.store import RunDirectory
 from selflengthen.trainers import open_token_counter, open_trainer
-from selflengthen.trainers.base import TrainProgress
+from selflengthen.trainers.base import Trainer, TrainProgress
 
 FLOWING = STAGES[:3]
 """The stages that run as one flow."""
@@ -138,7 +138,7 @@ class Pipeline:
         def progress(done: TrainProgress) -> None:
             self._tell(TrainStep(plan.number, done.name, done.step, done.steps, done.loss))
 
-        train.run_jobs(open_trainer(self.config.train.kind), todo, self.config.train.at_once, progress)
+        train.run_jobs(trainer_for(self.config), todo, self.config.train.at_once, progress)
         self._tell(StageEnded(plan.number, train.STAGE))
 
     def _measure(self, plan: IterationPlan) -> None:
@@ -198,6 +198,13 @@ def engine_for(config: Config) -> Engine:
         dtype=model.dtype,
         max_batch=settings.max_batch,
     )
+
+
+def trainer_for(config: Config) -> Trainer:
+    """The trainer that settings name."""
+    if config.train.kind == "scripted":
+        return open_trainer("scripted")
+    return open_trainer("lora", device=config.model.device, dtype=config.model.dtype)
 
 
 def _can_do(engine: Engine, config: Config) -> None:

@@ -65,6 +65,8 @@ class Reason(StrEnum):
     """Passed every check, dropped by the length-biased selection."""
     OVER_CUTOFF = "over_cutoff"
     """A training example longer than the cut-off; refused, never cut."""
+    UNRENDERABLE = "unrenderable"
+    """A training example that the model's chat template cannot render exactly."""
     CONTEXT_FULL = "context_full"
     """Prompt and answer do not fit the model's context."""
     REFUSED = "refused"

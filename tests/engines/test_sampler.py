@@ -48,10 +48,14 @@ def ours(logits: torch.Tensor, histories: list[list[int]], samplings: list[Sampl
 
 
 @pytest.mark.parametrize("ties", [False, True], ids=["distinct", "ties"])
-@pytest.mark.parametrize("group", ["mixed", "with top-k"])
+@pytest.mark.parametrize("group", ["all", "with top-k", "with penalties of 1 and more"])
 def test_chances_are_the_library_s(ties, group):
-    """Rows of all settings in one batch; those with a top-k alone as well, for then only the highest are sorted."""
-    samplings = [sampling for sampling in SAMPLINGS if group == "mixed" or sampling.top_k]
+    """Rows of all settings in one batch; and those that take a shorter way when they are among themselves."""
+    samplings = SAMPLINGS
+    if group == "with top-k":
+        samplings = [sampling for sampling in SAMPLINGS if sampling.top_k]
+    elif group == "with penalties of 1 and more":
+        samplings = [sampling for sampling in SAMPLINGS if sampling.repetition_penalty >= 1]
     generator = torch.Generator().manual_seed(3)
     logits = torch.randn(len(samplings), VOCABULARY, generator=generator) * 3
     if ties:

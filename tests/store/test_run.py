@@ -29,6 +29,12 @@ def test_create_refuses_a_folder_in_use(tmp_path: Path):
         made(tmp_path)
 
 
+def test_create_goes_on_where_a_kill_left_it(tmp_path: Path):
+    made(tmp_path / "run")
+    (tmp_path / "run" / "config.json").rename(tmp_path / "run" / "config.json.partial")
+    assert made(tmp_path / "run").config == load_config()
+
+
 @pytest.mark.parametrize(("text", "message"), [(None, "not a run directory"), ("{", "cannot be read"), ('{"seed": "x"}', "seed = 'x'")])
 def test_open_refuses_what_is_no_run(tmp_path: Path, text: str | None, message: str):
     if text is not None:

@@ -12,9 +12,10 @@ from selflengthen.text import calibrate
 def watching(recipe: Recipe, options: CheckOptions, base: Measurement | None) -> Watching:
     """How texts of the recipe's language are watched. `base` None: the base model itself, whose diversity is not known yet."""
     checks = recipe.checks.paper() if options.paper else recipe.checks
-    floors = base.floors.get(recipe.language) if base and options.monotony else None
-    if floors is not None:
-        checks = checks.with_floors(floors)
+    if not options.monotony:
+        checks = checks.with_floors(Floors())
+    elif base and recipe.language in base.floors:
+        checks = checks.with_floors(base.floors[recipe.language])
     return Watching(checks, stream=options.stream, salvage=options.salvage)
 
 

@@ -11,6 +11,7 @@ from selflengthen.stages.base import IterationPlan
 from selflengthen.stages.respond import selection
 from selflengthen.store import Dataset, Slot
 from selflengthen.text import select_longest_biased, thin_outline
+from selflengthen.trainers.render import Unrenderable
 
 STAGE = "sft_data"
 
@@ -48,7 +49,7 @@ def make_examples(
             slot = slots[role]
             if slot.settled(key):
                 continue
-            slot.write(_example(plan, extension, messages, count_tokens(messages, extension.text)))
+            slot.write(_example(plan, extension, messages, count_tokens))
     for slot in slots.values():
         slot.finish(reasons=dict(Counter(str(row.reason) for row in slot.rejected)))
 
@@ -60,15 +61,15 @@ def _prompts(plan: IterationPlan, extension: Extension) -> Iterator[tuple[Role, 
     yield Role.EXTENDER, (Message(role="user", content=prompt),)
 
 
-def _example(plan: IterationPlan, extension: Extension, messages: tuple[Message, ...], tokens: int) -> SftExample | Rejection:
+def _example(plan: IterationPlan, extension: Extension, messages: tuple[Message, ...], count_tokens: CountTokens) -> SftExample | Rejection:
+    def refused(reason: Reason, detail: str) -> Rejection:
+        return Rejection(key=extension.key, stage=STAGE, language=extension.language, reason=reason, detail=detail, parent=extension.parent)
+
+    try:
+        tokens = count_tokens(messages, extension.text)
+    except Unrenderable as error:
+        return refused(Reason.UNRENDERABLE, str(error))
     cutoff = plan.config.train.cutoff_tokens
     if tokens > cutoff:
-        return Rejection(
-            key=extension.key,
-            stage=STAGE,
-            language=extension.language,
-            reason=Reason.OVER_CUTOFF,
-            detail=f"{tokens} tokens, train.cutoff_tokens = {cutoff}",
-            parent=extension.parent,
-        )
+        return refused(Reason.OVER_CUTOFF, f"{tokens} tokens, train.cutoff_tokens = {cutoff}")
     return SftExample(key=extension.key, language=extension.language, messages=messages, answer=extension.text, tokens=tokens)

@@ -1,7 +1,8 @@
 """Fine-tuning both roles on an iteration's examples. What does not live here: how a model learns (`trainers`)."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 
 from selflengthen.config import resolve_model
 from selflengthen.errors import TrainerError
@@ -39,17 +40,25 @@ def jobs(plan: IterationPlan, ledger: Ledger) -> list[TrainJob]:
 
 
 def run_jobs(trainer: Trainer, todo: Sequence[TrainJob], at_once: int, on_progress: Callable[[TrainProgress], None]) -> None:
-    """Run the jobs, `at_once` side by side. The first failure is raised once the others have come to their end."""
-    with ThreadPoolExecutor(at_once) as threads:
-        running = [threads.submit(trainer.train, job, on_progress) for job in todo]
-    for future in running:
-        future.result()
+    """Run the jobs, `at_once` side by side. The first failure, or a Ctrl-C, ends the others too; each can be resumed."""
+    threads = ThreadPoolExecutor(at_once)
+    running = [threads.submit(trainer.train, job, on_progress) for job in todo]
+    try:
+        for future in as_completed(running):
+            future.result()
+    except BaseException:
+        threads.shutdown(wait=False, cancel_futures=True)
+        trainer.stop()
+        raise
+    finally:
+        threads.shutdown()
 
 
 def _nothing_to_learn_from(plan: IterationPlan, ledger: Ledger, role: Role) -> str:
     examples, extensions = ledger.sft(plan.number)[role], ledger.slot(plan.number, "extend")
     if len(examples.rejected):
-        why = f"{len(examples.rejected)} examples were over train.cutoff_tokens = {plan.config.train.cutoff_tokens}"
+        reasons = Counter(str(row.reason) for row in examples.rejected)
+        why = f"all {len(examples.rejected)} examples were refused ({', '.join(f'{reason} {n}' for reason, n in reasons.items())})"
     else:
         why = f"of {len(extensions.kept) + len(extensions.rejected)} extensions {len(extensions.rejected)} were rejected and none was selected"
     return (

@@ -79,7 +79,9 @@ class RunDirectory:
     @classmethod
     def create(cls, path: Path, config: Config, digests: dict[str, str]) -> Self:
         """Make a new run directory. Raises StoreError when `path` holds something already."""
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        # config.json is written last: what stands beside it without it is what a kill left of an earlier `create`.
+        left = {"run.json", "run.json.partial", "config.json.partial"}
+        if path.exists() and (not path.is_dir() or any(file.name not in left for file in path.iterdir())):
             raise StoreError(f"{path} is there already and not empty; choose another folder, or go on with it: selflengthen run {path}")
         write_whole(path / "run.json", json.dumps({"selflengthen": __version__, "recipes": digests}, indent=1))
         write_whole(path / "config.json", config.model_dump_json(indent=1))

@@ -44,5 +44,9 @@ class Trainer(Protocol):
     """A model that learns. Errors: `TrainerError`, with the end of the log."""
 
     def train(self, job: TrainJob, on_progress: Callable[[TrainProgress], None]) -> Adapter:
-        """Run the job to its end, blocking."""
+        """Run the job to its end, blocking. Leaving by an exception ends what was started."""
+        ...
+
+    def stop(self) -> None:
+        """End all that runs, from another thread: each `train` under way raises TrainerError."""
         ...

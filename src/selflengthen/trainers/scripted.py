@@ -55,6 +55,9 @@ class ScriptedTrainer:
         shutil.rmtree(partial)
         return Adapter(name=job.name, role=job.role, iteration=job.iteration, path=job.out, base_model=job.base_model)
 
+    def stop(self) -> None:
+        """Nothing runs for longer than a moment."""
+
 
 def count_tokens(messages: Sequence[Message], answer: str) -> int:
     """Four characters to a token: near enough where no model is."""
