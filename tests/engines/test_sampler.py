@@ -72,6 +72,13 @@ def test_chances_are_the_library_s(ties, group):
         torch.testing.assert_close(mine, wanted, atol=1e-6, rtol=1e-5, msg=lambda text, sampling=sampling: f"{sampling}: {text}")
 
 
+def test_a_token_is_left_when_top_p_is_next_to_nothing():
+    logits = torch.randn(50, VOCABULARY, generator=torch.Generator().manual_seed(1))
+    found = ours(logits, [[0]] * 50, [Sampling(top_k=top_k, top_p=1e-9, repetition_penalty=1.0) for top_k in (20, 0) * 25])
+    assert (found.argmax(-1) == logits.argmax(-1)).all()
+    assert (found.max(-1).values == 1).all()
+
+
 def test_draws_follow_the_weights():
     choice = Candidates(torch.tensor([[7, 3, 1, 9]]), torch.tensor([[0.5, 0.3, 0.2, 0.0]]))
     steps = 1000

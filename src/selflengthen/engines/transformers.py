@@ -64,8 +64,8 @@ class TransformersEngine:
         max_tokens = self._max_batch_tokens or self._memory_bound(loaded)
         context = min(loaded.context_tokens, max_tokens)
         self._loaded = loaded
-        self._loop = DecodingLoop(lambda: Batch(loaded, max_rows=self._max_batch, max_tokens=max_tokens, context_tokens=context), self._threads)
-        self._loop.start()
+        self._loop = DecodingLoop(self._threads)
+        self._loop.start(lambda: Batch(loaded, max_rows=self._max_batch, max_tokens=max_tokens, context_tokens=context))
         self._capabilities = Capabilities(prefill=True, adapters=True, seed=True, streaming=True, context_tokens=context, concurrency=self._max_batch)
         return self
 

@@ -22,8 +22,8 @@ PREFILL_TOKENS = 4096
 class DecodingLoop:
     """One worker thread over one batch. All methods but the thread's own may be called from any thread."""
 
-    def __init__(self, make_batch: Callable[[], Batch], threads: int | None) -> None:
-        self._make_batch, self._threads = make_batch, threads
+    def __init__(self, threads: int | None) -> None:
+        self._threads = threads
         self._news = threading.Condition()
         self._arrived: list[Row] = []
         self._commands: list[tuple[Callable[[Batch], None], Future[None]]] = []
@@ -35,8 +35,9 @@ class DecodingLoop:
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="selflengthen-engine")
         self._running: Future[None] | None = None
 
-    def start(self) -> None:
-        self._running = self._pool.submit(self._run)
+    def start(self, make_batch: Callable[[], Batch]) -> None:
+        """Begin; the batch is made in the thread, and the thread alone holds on to the model."""
+        self._running = self._pool.submit(self._run, make_batch)
         self._running.add_done_callback(self._ended)
 
     def submit(self, row: Row) -> None:
@@ -92,11 +93,11 @@ class DecodingLoop:
         for _, done in commands:
             done.set_exception(failure)
 
-    def _run(self) -> None:
+    def _run(self, make_batch: Callable[[], Batch]) -> None:
         if self._threads is not None:
             torch.set_num_threads(self._threads)
         with torch.inference_mode():
-            batch = self._batch = self._make_batch()
+            batch = self._batch = make_batch()
             while self._take(batch):
                 self._drop_cancelled(batch)
                 if portion := self._portion(batch):
