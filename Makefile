@@ -2,10 +2,6 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-# Two processes that compute side by side must not spin on each other's cores.
-export OMP_WAIT_POLICY = PASSIVE
-export GOMP_SPINCOUNT = 0
-
 .PHONY: help env demo test check format bench clean
 
 help: ## list the targets
@@ -25,7 +21,8 @@ demo: env ## the real loop on the small model that ships with the package: three
 	$(BIN)/selflengthen demo
 
 test: env ## all tests
-	$(BIN)/python -m pytest
+	@# tests run several processes that compute: they must not spin on each other's cores
+	OMP_WAIT_POLICY=PASSIVE GOMP_SPINCOUNT=0 $(BIN)/python -m pytest
 
 check: env ## format, lint, types
 	$(BIN)/ruff format --check .

@@ -12,6 +12,7 @@ Without `--model`: the model of the package if it is there, else a random one of
 import argparse
 import asyncio
 import json
+import os
 import random
 import statistics
 import sys
@@ -24,11 +25,16 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+from selflengthen.engines import Request, open_engine
+from selflengthen.engines.transformers import PATIENT
+
+for name, value in PATIENT.items():
+    os.environ.setdefault(name, value)  # as the engine sets it; for both sides, so before torch is imported
+
 import torch
 import transformers
 from transformers import AutoModelForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
-from selflengthen.engines import Request, open_engine
 from selflengthen.engines.embedded import loading
 from selflengthen.engines.embedded.loading import Loaded
 from selflengthen.records import Message, Sampling

@@ -85,3 +85,36 @@ def test_settings_survive_the_disk():
 def test_languages_share_a_count(count: int, shares: list[int]):
     config = load_config(None, ["languages=['en','zh','fr']", f"instruct.count={count}"])
     assert [config.share(count, language) for language in config.languages] == shares
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("sampling.temperature=inf", "finite"),
+        ("extend.min_gain=inf", "finite"),
+        ("sampling.stop=['']", "at least 1 character"),
+        ("iterations=100", "less than or equal to 99"),
+        ("instruct.min_words=499", "leave no length between them"),
+        ("recipes.fr=/tmp", "recipes.fr is for a language that is not in languages"),
+        ("seed=" + "9" * 5000, "digits"),
+        ("seed=" + "[" * 5000, "recursion"),
+        ('seed=3\nlanguages=["en"]', "more than one setting"),
+        ("model.path=\udcff", "is not UTF-8"),
+    ],
+)
+def test_values_that_could_never_work_are_refused_at_once(override: str, message: str):
+    with pytest.raises(ConfigError, match=message):
+        load_config(None, [override])
+
+
+def test_a_byte_order_mark_is_not_meant(tmp_path: Path):
+    (tmp_path / "run.toml").write_bytes(b"\xef\xbb\xbfseed = 4\r\n")
+    assert load_config(tmp_path / "run.toml").seed == 4
+
+
+@pytest.mark.parametrize(("name", "content"), [("run.toml/x", "seed = 1"), ("n" * 300, None), ("deep.toml", "seed = " + "[" * 5000)])
+def test_odd_files_are_told_in_words(tmp_path: Path, name: str, content: str | None):
+    if content:
+        (tmp_path / name.partition("/")[0]).write_text(content)
+    with pytest.raises(ConfigError, match=r"cannot be read|not valid TOML"):
+        load_config(tmp_path / name)

@@ -1,10 +1,12 @@
 """Fingers: the commands. Each body says what is done with what; how is said below (`pipeline`) and how it looks beside (`report`).
 
 Everything heavier than Typer is imported by the command that needs it, so that `--help` is there at once. Exit codes: 0 fine, 2 something a
-person can mend, 130 stopped by Ctrl-C, 1 a bug, with its traceback.
+person can mend, 130 stopped by Ctrl-C or SIGTERM, 1 a bug, with its traceback.
 """
 
+import io
 import shlex
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -37,6 +39,14 @@ class Commands(TyperGroup):
 
             typer.echo(f"error: {printable(str(error))}", err=True)
             raise typer.Exit(2) from None
+        except OSError as error:
+            if error.filename is None:  # no file of anybody's: a closed pipe, or a bug
+                raise
+            from selflengthen.report.screen import printable
+
+            what = f"{error.filename}: {error.strerror}. Mend that file or folder and try again; what is done is not lost"
+            typer.echo(f"error: {printable(what)}", err=True)
+            raise typer.Exit(2) from None
 
 
 app = typer.Typer(
@@ -56,6 +66,10 @@ Overrides = Annotated[list[str] | None, typer.Option("--override", "-o", metavar
 
 def main() -> None:
     """The command `selflengthen`."""
+    # A polite request to end is a Ctrl-C: the same line, the same exit code.
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal of another encoding gets \\u4e2d for what it cannot show
+        sys.stdout.reconfigure(errors="backslashreplace")
     app(prog_name="selflengthen")
 
 
@@ -106,7 +120,7 @@ def plan(
 ) -> None:
     """Show settings, calls, tokens, and what runs where; runs nothing."""
     from selflengthen.config import load_config, with_overrides
-    from selflengthen.pipeline import load_recipes
+    from selflengthen.pipeline import check_own_instructions, load_recipes
     from selflengthen.report.plan import plan_page
     from selflengthen.report.screen import screen
     from selflengthen.stages.ledger import Ledger
@@ -115,6 +129,7 @@ def plan(
     ledger = Ledger(RunDirectory.open(directory, readonly=True)) if directory else None
     settings = with_overrides(ledger.run.config, override or [], config) if ledger else load_config(config, override or [])
     load_recipes(settings)  # for its complaints
+    check_own_instructions(settings)
     screen().print(plan_page(settings, ledger))
 
 
@@ -196,10 +211,17 @@ def write(
 
     from selflengthen.text import count_words
 
-    sampling = _sampling(temperature=temperature, top_p=top_p, top_k=top_k, repetition_penalty=repetition_penalty, max_tokens=max_tokens)
-    seed = random.randrange(10**6) if seed is None else seed
+    if not instruction.strip():
+        raise ConfigError("the instruction is empty; say what to write")
+    try:
+        instruction.encode()
+    except UnicodeEncodeError:
+        raise ConfigError("the instruction is not UTF-8; give it as UTF-8") from None
     adapter = adapter.resolve() if adapter else None
     settings = _write_settings(model, adapter, override or [])
+    given = {"temperature": temperature, "top_p": top_p, "top_k": top_k, "repetition_penalty": repetition_penalty, "max_tokens": max_tokens}
+    sampling = _sampling(settings.sampling, **given)
+    seed = random.randrange(10**6) if seed is None else seed
     try:
         answer = asyncio.run(_answer(settings, instruction, sampling, seed, adapter))
     except KeyboardInterrupt:
@@ -273,13 +295,13 @@ def _put_aside(directory: Path) -> None:
     typer.echo(f"the run that was there is now {aside}", err=True)
 
 
-def _sampling(**given: float | None) -> "Sampling":
+def _sampling(settings: "Sampling", **given: float | None) -> "Sampling":
     from pydantic import ValidationError
 
     from selflengthen.records import Sampling
 
     try:
-        return Sampling(**{name: value for name, value in given.items() if value is not None})
+        return Sampling(**settings.model_dump() | {name: value for name, value in given.items() if value is not None})
     except ValidationError as error:
         faults = (f"--{str(fault['loc'][0]).replace('_', '-')} {fault['input']}: {fault['msg']}" for fault in error.errors())
         raise ConfigError("; ".join(faults)) from None
@@ -294,7 +316,8 @@ def _write_settings(model: str | None, adapter: Path | None, overrides: list[str
     if adapter is not None:
         file = adapter / "adapter_config.json"
         try:
-            made_for = json.loads(file.read_text(encoding="utf-8")).get("base_model_name_or_path")
+            told = json.loads(file.read_text(encoding="utf-8"))
+            made_for = told.get("base_model_name_or_path") if isinstance(told, dict) else None
         except OSError as error:
             raise ConfigError(
                 f"--adapter {adapter}: no adapter there ({file.name}: {error.strerror}); a run keeps them in iter_*/adapters/"

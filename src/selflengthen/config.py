@@ -24,7 +24,7 @@ Positive = Annotated[int, Field(gt=0)]
 class Settings(BaseModel):
     """Base of all sections: immutable, and an unknown key is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)  # JSON has neither: they could not be read back
 
 
 class ModelSettings(Settings):
@@ -40,6 +40,7 @@ class EngineSettings(Settings):
 
     kind: Literal["transformers", "scripted"] = Field("transformers", description="transformers: embedded; scripted: a pretended model, for tests")
     max_batch: Positive = Field(32, json_schema_extra=FREE, description="requests that run at once")
+    threads: int = Field(0, ge=0, json_schema_extra=FREE, description="of torch on a CPU; 0 = torch's own choice. A small model is fastest with 1")
     script: str = Field("selflengthen.engines.pretend:pretend", description="scripted only: `module:function` that answers a request")
     delay_seconds: float = Field(0.0, ge=0, json_schema_extra=FREE, description="scripted only: time each piece of text takes")
 
@@ -130,7 +131,7 @@ class Config(Settings):
     preset: Literal["default", "paper"] = Field("default", description="paper: the published constants and checks alone")
     languages: tuple[str, ...] = Field(("en", "zh"), min_length=1, description="recipes to use: a language in the package, or a key of `recipes`")
     recipes: dict[str, Path] = Field({}, description="language -> folder of a recipe of your own")
-    iterations: Positive = Field(3, json_schema_extra=FREE, description="macro-iterations")
+    iterations: Positive = Field(3, le=99, json_schema_extra=FREE, description="macro-iterations")
     seed: int = 0
     model: ModelSettings = ModelSettings()
     engine: EngineSettings = EngineSettings()
@@ -150,6 +151,15 @@ class Config(Settings):
             raise ValueError(
                 f"train.cutoff_tokens = {self.train.cutoff_tokens} is below sampling.max_tokens = {self.sampling.max_tokens}: "
                 "the longest answers could never be trained on. Raise the first or lower the second",
+            )
+        if self.instruct.max_words - self.instruct.min_words < 2:
+            raise ValueError(
+                f"instruct.min_words = {self.instruct.min_words} and instruct.max_words = {self.instruct.max_words} leave no length between them: "
+                "every instruction would be refused. Lower the first or raise the second",
+            )
+        if unused := sorted(self.recipes.keys() - set(self.languages)):
+            raise ValueError(
+                f"recipes.{unused[0]} is for a language that is not in languages = {list(self.languages)}: add it there, or drop the recipe"
             )
         for section, count in (("instruct", self.instruct.count), ("measure", self.measure.count)):
             if count < len(self.languages):
@@ -221,14 +231,16 @@ def _leaves(settings: BaseModel, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 def _read_toml(file: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
+        return tomllib.loads(file.read_text(encoding="utf-8-sig"))  # editors add a byte order mark that nobody meant
     except FileNotFoundError:
         raise ConfigError(f"{file}: no such settings file") from None
     except IsADirectoryError:
         raise ConfigError(f"{file} is a folder; name a TOML file") from None
     except UnicodeDecodeError as error:
         raise ConfigError(f"{file} is not UTF-8 (byte {error.start}); save it as UTF-8") from None
-    except tomllib.TOMLDecodeError as error:
+    except OSError as error:
+        raise ConfigError(f"{file} cannot be read: {error.strerror}; check the path and its permissions") from None
+    except (ValueError, RecursionError) as error:  # ValueError: also a number of thousands of digits
         raise ConfigError(f"{file} is not valid TOML: {error}") from None
 
 
@@ -250,10 +262,24 @@ def _override(data: dict[str, Any], override: str) -> None:
         data = data.setdefault(section, {})
         if not isinstance(data, dict):
             raise ConfigError(f"-o {override!r}: {section!r} is a value, not a section")
+    data[name] = _value(override, text)
+
+
+def _value(override: str, text: str) -> Any:
+    """What stands behind the `=`: TOML, or else a bare word, which is a string as in most command lines."""
     try:
-        data[name] = tomllib.loads(f"value = {text}")["value"]
+        parsed = tomllib.loads(f"value = {text}")
     except tomllib.TOMLDecodeError:
-        data[name] = text  # a bare word is a string, as in most command lines
+        parsed = {"value": text}
+    except (ValueError, RecursionError) as error:  # ValueError: a number of thousands of digits
+        raise ConfigError(f"-o {override[:60]!r}...: {error}") from None
+    if len(parsed) > 1:
+        raise ConfigError(f"-o {override!r} holds more than one setting; give each an -o of its own")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ConfigError(f"-o {override!r} is not UTF-8; no setting can hold such a value") from None
+    return parsed["value"]
 
 
 def _fault(error: Any) -> str:

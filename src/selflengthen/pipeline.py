@@ -5,6 +5,8 @@ it looks (`report`, `cli`).
 """
 
 import asyncio
+import hashlib
+import shlex
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict, replace
@@ -12,9 +14,10 @@ from pathlib import Path
 
 from selflengthen.config import Config, resolve_model
 from selflengthen.engines import Engine, open_engine
-from selflengthen.errors import ConfigError, EngineError
+from selflengthen.errors import ConfigError, EngineError, StoreError
 from selflengthen.executors import LocalExecutor
 from selflengthen.recipes import OwnInstruction, Recipe, load_instructions, load_recipe
+from selflengthen.recipes.files import read_bytes
 from selflengthen.records import Adapter, HeldOut, Record, Rejection, Role
 from selflengthen.stages import extend, instruct, measure, respond, sft_data, train
 from selflengthen.stages.base import Arrow, IterationPlan
@@ -41,9 +44,14 @@ def load_recipes(config: Config) -> dict[str, Recipe]:
 def create(path: Path, config: Config) -> RunDirectory:
     """Make a run directory, after everything its settings name was read once."""
     recipes = load_recipes(config)
+    check_own_instructions(config)
+    return RunDirectory.create(path, config, _digests(config, recipes))
+
+
+def check_own_instructions(config: Config) -> None:
+    """Read the files of instructions once, for their complaints."""
     for file in (config.instruct.file, config.measure.file):
         _own_instructions(file, config)
-    return RunDirectory.create(path, config, _digests(recipes))
 
 
 class Pipeline:
@@ -52,7 +60,7 @@ class Pipeline:
     def __init__(self, directory: RunDirectory, observer: Observer = lambda _event: None, config: Config | None = None) -> None:
         """`config` takes the place of the run's own settings; only free ones may differ. Raises StoreError when others do."""
         self.recipes = load_recipes(config or directory.config)
-        directory.resume_with(config or directory.config, _digests(self.recipes))
+        directory.resume_with(config or directory.config, _digests(config or directory.config, self.recipes))
         self.directory, self.config, self.observer = directory, directory.config, observer
         self.ledger = Ledger(directory)
 
@@ -85,6 +93,12 @@ class Pipeline:
         """What holds in an iteration: its adapters and its checks follow from what was measured before."""
         good, base = self.ledger.last_good(number), self.ledger.measurement(0)
         adapters = self.ledger.adapters(good.iteration) if good else {}
+        if good and good.iteration and len(adapters) < len(Role):
+            folder, path = self.ledger.adapter_folder(good.iteration), shlex.quote(str(self.directory.path))
+            raise StoreError(
+                f"{folder} lacks an adapter, and iteration {number} stands on it: put it back, "
+                f"or train it anew: selflengthen stage {path} train --iteration {good.iteration} --redo"
+            )
         return IterationPlan(
             number=number,
             config=self.config,
@@ -197,6 +211,7 @@ def engine_for(config: Config) -> Engine:
         device=model.device,
         dtype=model.dtype,
         max_batch=settings.max_batch,
+        threads=settings.threads or None,
     )
 
 
@@ -235,8 +250,11 @@ def _known_stage(name: str) -> None:
         raise ConfigError(f"no stage {name!r}; the stages are {', '.join(STAGES)}")
 
 
-def _digests(recipes: Mapping[str, Recipe]) -> dict[str, str]:
-    return {language: recipe.digest for language, recipe in recipes.items()}
+def _digests(config: Config, recipes: Mapping[str, Recipe]) -> dict[str, str]:
+    """Of the files that settings name, so that a change of them is seen."""
+    files = {"instruct.file": config.instruct.file, "measure.file": config.measure.file}
+    own = {name: hashlib.sha256(read_bytes(file)).hexdigest() for name, file in files.items() if file}
+    return {language: recipe.digest for language, recipe in recipes.items()} | own
 
 
 def _own_instructions(file: Path | None, config: Config) -> tuple[OwnInstruction, ...]:

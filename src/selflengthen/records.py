@@ -76,12 +76,14 @@ class Reason(StrEnum):
 class Sampling(Record):
     """Decoding settings, the method's values by default (method.md, "Decoding")."""
 
+    model_config = ConfigDict(allow_inf_nan=False)
+
     temperature: float = Field(0.7, ge=0, description="0 is greedy")
     top_p: float = Field(0.8, gt=0, le=1)
     top_k: int = Field(20, ge=0, description="0 means all tokens")
     repetition_penalty: float = Field(1.1, gt=0)
     max_tokens: int = Field(16384, gt=0, description="new tokens at most, the prefill not counted")
-    stop: tuple[str, ...] = Field((), description="stop strings; the text ends before the first of them")
+    stop: tuple[Annotated[str, Field(min_length=1)], ...] = Field((), description="stop strings; the text ends before the first of them")
 
 
 class Message(Record):

@@ -180,6 +180,38 @@ def test_bad_input_is_told_in_one_message(tmp_path: Path):
     assert not (tmp_path / "new").exists()
 
 
+def test_files_and_folders_that_cannot_be_used_are_told(tmp_path: Path):
+    run = scripted_run(tmp_path / "run")
+    assert f"{'n' * 300}/config.json" in refused("run", tmp_path / ("n" * 300))
+    (run / "iter_01").touch()
+    (run / "iter_00").mkdir()
+    (run / "iter_00" / "instructions.jsonl").mkdir()
+    assert "instructions.jsonl: Is a directory. Mend that" in refused("run", run)
+    (tmp_path / "own.jsonl").write_text("junk")
+    assert "own.jsonl:1: not valid JSON" in refused("plan", *SCRIPTED, "-o", f"instruct.file={tmp_path / 'own.jsonl'}")
+
+
+def test_an_event_log_that_is_none_stops_no_status(tmp_path: Path):
+    run = scripted_run(tmp_path / "run")
+    (run / "events.jsonl").mkdir()
+    fine("status", run)
+
+
+def test_what_a_terminal_cannot_show_is_spelled_out(tmp_path: Path):
+    run = scripted_run(tmp_path / "run", "-o", "model.path=模型")
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    done = subprocess.run([sys.executable, "-m", "selflengthen", "status", run], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert r"model \u6a21\u578b" in done.stdout
+
+
+@pytest.mark.parametrize("columns", ["0", "00", "wide", ""])
+def test_a_width_that_is_none_hides_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, columns: str):
+    run = scripted_run(tmp_path / "run")
+    monkeypatch.setenv("COLUMNS", columns)
+    assert "nothing has been done yet" in fine("status", run).stdout
+
+
 def test_a_message_does_not_act_in_the_terminal(tmp_path: Path):
     assert r"\x1b[2J[red]" in refused("status", tmp_path / "\x1b[2J[red]")
 
@@ -194,14 +226,15 @@ def test_a_run_in_use_is_refused_but_can_be_looked_at(tmp_path: Path):
         assert json.loads(fine("status", run, "--json").stdout)["state"] == "running"
 
 
-def test_ctrl_c_says_how_to_go_on(tmp_path: Path):
+@pytest.mark.parametrize("polite", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_says_how_to_go_on(tmp_path: Path, polite: signal.Signals):
     run = scripted_run(tmp_path / "run", "-o", "engine.delay_seconds=0.02")
     process = subprocess.Popen([sys.executable, "-m", "selflengthen", "run", run], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     for _ in range(400):
         if (run / "iter_01" / "responses.jsonl").exists():
             break
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(polite)
     _, stderr = process.communicate(timeout=30)
     assert process.returncode == 130, stderr
     assert stderr.splitlines()[-1] == f"stopped; nothing that is done is lost. Go on with: selflengthen run {run}"
@@ -265,3 +298,13 @@ def test_write_refuses_what_cannot_be(tmp_path: Path):
     assert "--top-p 7" in refused("write", "x", "--top-p", "7", *SCRIPTED)
     (tmp_path / "adapter_config.json").write_text("{")
     assert "cannot be read" in refused("write", "x", "--adapter", tmp_path, *SCRIPTED)
+    (tmp_path / "adapter_config.json").write_text("[]")
+    assert "unknown key 'x'" in refused("write", "x", "--adapter", tmp_path, *SCRIPTED, "-o", "x=1")
+    assert "instruction is empty" in refused("write", " \n", *SCRIPTED)
+    assert "not UTF-8" in refused("write", "\udcff", *SCRIPTED)
+
+
+def test_write_takes_settings_and_options_over_them():
+    few = ("-o", "sampling.max_tokens=10", *SCRIPTED)
+    assert "10 tokens, cut at its limit" in fine("write", "Tell me about the sea.", *few).stderr
+    assert "12 tokens, cut at its limit" in fine("write", "Tell me about the sea.", "--max-tokens", "12", *few).stderr

@@ -1,6 +1,7 @@
 """Back-ends for the contract suite: each says how to open an engine and how to get an adapter for it."""
 
 import asyncio
+import os
 import random
 import sys
 import warnings
@@ -17,6 +18,8 @@ from selflengthen.engines import Engine, Request, open_engine
 from selflengthen.records import Adapter, Message, Role, Sampling
 from selflengthen.text.verdict import Verdict
 
+ON = {"device": os.environ.get("SELFLENGTHEN_TEST_DEVICE", "cpu"), "dtype": "float32"}
+"""Where the embedded engine is tested. In 32 bits everywhere: answers are compared token by token with the library's."""
 WORDS = ("lamp", "ledger", "harbour", "quiet", "tide", "灯塔", "渡口", "anchor", "茶馆", "seven", "😀", "and,", "when", "it", "rained.", "nobody")
 
 
@@ -93,7 +96,7 @@ def backend(request, tmp_path) -> Backend:
     made = request.getfixturevalue("adapters")
     return Backend(
         "transformers",
-        {"model": model, "device": "cpu", "threads": 1},
+        {"model": model, **ON, "threads": 1},
         lambda name: adapter_record(name, made[request.param, name], model),
         limits={"rows": "max_batch"},
     )

@@ -8,7 +8,7 @@ import weakref
 
 import pytest
 import torch
-from conftest import Listener, adapter_record, ask, lora
+from conftest import ON, Listener, adapter_record, ask, lora
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from selflengthen.engines import Finish, RequestRefused, open_engine
@@ -24,7 +24,7 @@ def answers(model, requests, rows=20, adapters=(), **settings):
     """All at once through the engine."""
 
     async def go():
-        async with TransformersEngine(str(model), device="cpu", max_batch=rows, threads=1, **settings) as engine:
+        async with TransformersEngine(str(model), **ON, max_batch=rows, threads=1, **settings) as engine:
             for adapter in adapters:
                 await engine.load(adapter)
             return await asyncio.wait_for(asyncio.gather(*(engine.generate(request) for request in requests)), 100)
@@ -34,7 +34,7 @@ def answers(model, requests, rows=20, adapters=(), **settings):
 
 def generated(model, request, loaded, **extra):
     """The library's own answer to one request, as tokens."""
-    ids = torch.tensor([loaded.dialogue.encode(loaded.dialogue.prompt(request))])
+    ids = torch.tensor([loaded.dialogue.encode(loaded.dialogue.prompt(request))], device=model.device)
     return model.generate(
         ids,
         attention_mask=torch.ones_like(ids),
@@ -55,7 +55,7 @@ def test_greedy_answers_are_the_library_s(models, family):
         for place, penalty in enumerate((1.0, 1.1) * 12)
     ]
     loaded = load(str(models[family]), "cpu", "auto")
-    plain = AutoModelForCausalLM.from_pretrained(models[family])
+    plain = AutoModelForCausalLM.from_pretrained(models[family]).to(ON["device"])
     for request, answer in zip(requests, answers(models[family], requests), strict=True):
         tokens = generated(plain, request, loaded)
         assert answer.generated_tokens == len(tokens)
@@ -79,7 +79,7 @@ def test_mixed_adapters_are_peft_s(models, adapters):
     requests = [ask(f"Write {place}.", tokens=30, temperature=0, adapter=(None, "one", "two")[place % 3]) for place in range(9)]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # peft 0.21 asks transformers 5.23 in an old way
-        plain = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(model), adapters["qwen2", "one"], adapter_name="one")
+        plain = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(model).to(ON["device"]), adapters["qwen2", "one"], adapter_name="one")
         plain.load_adapter(adapters["qwen2", "two"], adapter_name="two")
         said = {}
         for request, answer in zip(requests, answers(model, requests, adapters=records), strict=True):
@@ -115,7 +115,7 @@ def test_end_tokens_come_from_settings_tokenizer_and_template(models, family, en
 def test_an_end_token_ends_the_answer_and_is_counted(models, tmp_path):
     """The fifth token of a greedy answer, declared an end token in a list."""
     request = ask(tokens=40, temperature=0)
-    plain, loaded = AutoModelForCausalLM.from_pretrained(models["llama"]), load(str(models["llama"]), "cpu", "auto")
+    plain, loaded = AutoModelForCausalLM.from_pretrained(models["llama"]).to(ON["device"]), load(str(models["llama"]), "cpu", "auto")
     tokens = generated(plain, request, loaded)
     model = tmp_path / "model"
     shutil.copytree(models["llama"], model)
@@ -134,7 +134,7 @@ def test_a_verdict_costs_no_further_token(models):
     from selflengthen.text.verdict import Verdict
 
     async def go():
-        async with TransformersEngine(str(models["qwen2"]), device="cpu", threads=1) as engine:
+        async with TransformersEngine(str(models["qwen2"]), **ON, threads=1) as engine:
             heard = Listener(stop_at=15, verdict=Verdict(Reason.REPEATED, 0, 1))
             stopped = await engine.generate(ask(tokens=300), heard)
             return (
@@ -150,7 +150,7 @@ def test_a_verdict_costs_no_further_token(models):
 
 def test_a_crash_ends_all_requests_and_hangs_nothing(models, monkeypatch):
     async def go():
-        async with TransformersEngine(str(models["qwen2"]), device="cpu", max_batch=2, threads=1) as engine:
+        async with TransformersEngine(str(models["qwen2"]), **ON, max_batch=2, threads=1) as engine:
             heard = Listener()
             tasks = [asyncio.create_task(engine.generate(ask(tokens=400, seed=seed), heard)) for seed in range(5)]
             await heard.fed.wait()
@@ -172,7 +172,7 @@ def test_a_template_that_refuses_the_messages_refuses_the_request(models, tmp_pa
     refused = type(request)((Message(role="system", content="Be brief."), *request.messages), request.sampling, 1)
 
     async def go():
-        async with TransformersEngine(str(model), device="cpu") as engine:
+        async with TransformersEngine(str(model), **ON) as engine:
             with pytest.raises(RequestRefused, match="no system turn") as raised:
                 await engine.generate(refused)
             await engine.generate(request)
@@ -183,7 +183,7 @@ def test_a_template_that_refuses_the_messages_refuses_the_request(models, tmp_pa
 
 def test_leaving_frees_the_model(models):
     async def go():
-        async with TransformersEngine(str(models["qwen2"]), device="cpu", threads=1) as engine:
+        async with TransformersEngine(str(models["qwen2"]), **ON, threads=1) as engine:
             await engine.generate(ask(tokens=3))
             gone = weakref.ref(engine._loaded.model)
         return engine, gone
@@ -200,7 +200,7 @@ def opening(model, **settings) -> str:
     """What opening a model complains of."""
 
     async def go():
-        async with open_engine("transformers", model=str(model), **{"device": "cpu"} | settings):
+        async with open_engine("transformers", model=str(model), **ON | settings):
             pass
 
     with pytest.raises(EngineError) as error:
@@ -252,7 +252,7 @@ def loading(model, path) -> str:
     """What loading an adapter complains of; the engine must go on answering."""
 
     async def go():
-        async with TransformersEngine(str(model), device="cpu", threads=1) as engine:
+        async with TransformersEngine(str(model), **ON, threads=1) as engine:
             with pytest.raises(EngineError) as error:
                 await engine.load(adapter_record("it", path, str(model)))
             await engine.generate(ask(tokens=3))

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from conftest import ON
 from transformers import (
     LogitsProcessorList,
     RepetitionPenaltyLogitsProcessor,
@@ -13,6 +14,7 @@ from transformers import (
 from selflengthen.engines.embedded.sampler import Candidates, Sampler, Settings, candidates, draw, penalise
 from selflengthen.records import Sampling
 
+DEVICE = torch.device(ON["device"])
 VOCABULARY = 300
 SAMPLINGS = [
     Sampling(temperature=temperature, top_k=top_k, top_p=top_p, repetition_penalty=penalty)
@@ -37,14 +39,14 @@ def of_the_library(logits: torch.Tensor, tokens: list[int], sampling: Sampling) 
 
 def ours(logits: torch.Tensor, histories: list[list[int]], samplings: list[Sampling]) -> torch.Tensor:
     """Chances of all rows together, over the vocabulary."""
-    sampler = Sampler(VOCABULARY, torch.device("cpu"))
+    sampler = Sampler(VOCABULARY, DEVICE)
     sampler.resize(len(samplings), 0)
     for slot, (history, sampling) in enumerate(zip(histories, samplings, strict=True)):
         sampler.put(slot, history, sampling)
-    settings = Settings.of(samplings, VOCABULARY, torch.device("cpu"))
-    choice = candidates(penalise(logits, sampler._factors, settings), settings)
+    settings = Settings.of(samplings, VOCABULARY, DEVICE)
+    choice = candidates(penalise(logits.to(DEVICE), sampler._factors, settings), settings)
     weights = choice.weights / choice.weights.sum(-1, keepdim=True)
-    return torch.zeros_like(logits).scatter(1, choice.tokens, weights)
+    return torch.zeros_like(logits).scatter(1, choice.tokens.cpu(), weights.cpu())
 
 
 @pytest.mark.parametrize("ties", [False, True], ids=["distinct", "ties"])
@@ -90,13 +92,13 @@ def test_draws_follow_the_weights():
 
 
 def test_a_pick_remembers_its_token_and_greedy_rows_take_the_highest():
-    sampler = Sampler(8, torch.device("cpu"))
+    sampler = Sampler(8, DEVICE)
     sampler.resize(3, 0)
     samplings = [Sampling(temperature=0, repetition_penalty=2.0), Sampling(temperature=0, repetition_penalty=1.0), Sampling(top_k=1)]
     for slot, sampling in enumerate(samplings):
         sampler.put(slot, [0], sampling)
     sampler.use(samplings)
-    logits = torch.tensor([[9.0, 5.0, 4.0, 0, 0, 0, 0, 0]] * 3)
+    logits = torch.tensor([[9.0, 5.0, 4.0, 0, 0, 0, 0, 0]] * 3).to(DEVICE)
     assert sampler.pick(logits, [0.5] * 3).tolist() == [1, 0, 0]
     assert sampler.pick(logits, [0.5] * 3).tolist() == [0, 0, 0]
     sampler.swap(0, 1)

@@ -111,3 +111,9 @@ def test_the_place_of_a_fault():
     assert place_of_fault(text, "the judge isn't sure 'cause").plain == "[...] " + "y" * 200
     assert place_of_fault("short", "").plain == "short"
     assert place_of_fault("it\x1b[2Jacts", "ends with 'acts'").plain == r"it\x1b[2Jacts"
+
+
+@pytest.mark.parametrize("key", ["9" * 5000 + "-en-1", "1-en-0001.h" + "9" * 5000])
+def test_a_key_of_thousands_of_digits_is_unknown_too(by_hand: Path, key: str):
+    with pytest.raises(StoreError, match="has no row"):
+        why(by_hand, key)

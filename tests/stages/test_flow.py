@@ -1,6 +1,7 @@
 """The flow: no barrier, later stages first, nothing lost, the same however it went."""
 
 import random
+import shutil
 from itertools import pairwise
 from pathlib import Path
 
@@ -122,7 +123,8 @@ def test_a_model_that_misbehaves_gives_rows_with_a_reason_and_a_clear_end(tmp_pa
     file = tmp_path / "held_out.jsonl"
     file.write_text("".join(f'{{"instruction": "Write a long text about thing {n}.", "language": "en"}}\n' for n in range(6)))
     directory = create(tmp_path / "run", small(f"measure.file={file}", "instruct.tries=2", "languages=['en']", script=script))
-    with pytest.raises(TrainerError, match="iteration 1 has nothing to train the generator on"):
+    why = f"no {'instruction' if stage == 'instruct' else 'response'} was kept .{reason} [0-9]+" if stage != "extend" else "of [0-9]+ extensions"
+    with pytest.raises(TrainerError, match=f"iteration 1 has nothing to train the generator on: {why}"):
         Pipeline(directory).run()
     rejected = list(Ledger(directory).slot(1, stage).rejected)
     assert rejected
@@ -231,3 +233,41 @@ def test_resuming_with_other_settings_is_refused(start):
     directory, _ = start(until="instruct")
     with pytest.raises(StoreError, match=r"respond\.tries: 3 -> 9"):
         Pipeline(RunDirectory.open(directory.path), config=small("respond.tries=9"))
+
+
+def test_redoing_puts_iterations_away_that_are_no_longer_wanted(start):
+    directory, _ = start()
+    fewer = RunDirectory.open(directory.path)
+    Pipeline(fewer, config=fewer.config.model_copy(update={"iterations": 1})).run_stage("respond", 1, redo=True)
+    assert Ledger(RunDirectory.open(directory.path)).measurement(2) is None
+    assert (directory.path / "iter_02" / "attic" / "000" / "measurement.json").exists()
+
+
+@pytest.mark.parametrize("gone", ["generator-1", "."])
+def test_adapters_that_are_gone_are_missed_and_not_replaced_by_the_base(start, gone: str):
+    directory, _ = start("iterations=1")
+    shutil.rmtree(directory.path / "iter_01" / "adapters" / gone)
+    again = RunDirectory.open(directory.path)
+    with pytest.raises(StoreError, match=r"lacks an adapter, and iteration 2 stands on it.* train --iteration 1 --redo"):
+        Pipeline(again, config=again.config.model_copy(update={"iterations": 2})).run()
+    Pipeline(RunDirectory.open(directory.path)).run_stage("train", 1, redo=True)
+    Pipeline(RunDirectory.open(directory.path)).run()
+
+
+def test_a_row_deleted_by_hand_is_done_anew(start):
+    directory, _ = start(until="extend")
+    whole = datasets(directory.path)
+    file = directory.path / "iter_01" / "extensions.jsonl"
+    file.write_bytes(b"".join(file.read_bytes().splitlines(keepends=True)[1:]))
+    Pipeline(RunDirectory.open(directory.path)).run("extend")
+    assert datasets(directory.path) == whole
+
+
+def test_own_instructions_that_changed_meanwhile_are_refused(tmp_path: Path):
+    file = tmp_path / "own.jsonl"
+    file.write_text('{"instruction": "Write a long history of the old lighthouse."}')
+    directory = create(tmp_path / "run", small(f"instruct.file={file}"))
+    Pipeline(directory)
+    file.write_text('{"instruction": "Write a long history of the new harbour."}')
+    with pytest.raises(StoreError, match=r"instruct\.file: what stands in it has changed"):
+        Pipeline(RunDirectory.open(directory.path))

@@ -124,3 +124,18 @@ def test_a_whole_file_is_there_complete_or_not_at_all(tmp_path: Path, monkeypatc
     with pytest.raises(StoreError, match="No space left on device"):
         write_whole(path, "new")
     assert path.read_text() == "old"
+
+
+def test_a_file_that_goes_while_it_is_written_is_told(tmp_path: Path):
+    dataset = filled(tmp_path / "run" / "rows.jsonl", "a")
+    dataset.path.unlink()
+    with pytest.raises(StoreError, match="changed, moved or deleted"):
+        dataset.append(row("b"))
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path):
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreError, match="cannot write"):
+        filled(tmp_path / "file" / "rows.jsonl", "a")
+    with pytest.raises(StoreError, match="cannot write"):
+        write_whole(tmp_path / "file" / "whole.json", "{}")

@@ -10,6 +10,7 @@ from selflengthen.config import load_config
 from selflengthen.errors import StoreError
 from selflengthen.records import Reason, Rejection, Selection
 from selflengthen.store import RunDirectory
+from selflengthen.store.run import read_record
 
 DIGESTS = {"en": "1", "zh": "2"}
 
@@ -58,6 +59,54 @@ def test_free_settings_may_change_and_are_kept(tmp_path: Path):
     faster = load_config(None, ["engine.max_batch=128", "iterations=5"])
     run.resume_with(faster, DIGESTS)
     assert RunDirectory.open(tmp_path / "run").config == faster
+
+
+def test_who_is_refused_the_run_changes_no_setting(tmp_path: Path):
+    run = made(tmp_path / "run")
+    with run.locked(), pytest.raises(StoreError, match="in use"):
+        RunDirectory.open(run.path).resume_with(load_config(None, ["iterations=5"]), DIGESTS)
+    assert RunDirectory.open(run.path).config == load_config()
+
+
+@pytest.mark.parametrize("text", [None, "junk", "[]", "{}", '{"recipes": 3}'])
+def test_run_json_that_cannot_be_read_is_told(tmp_path: Path, text: str | None):
+    run = made(tmp_path / "run")
+    (run.path / "run.json").unlink()
+    if text:
+        (run.path / "run.json").write_text(text)
+    with pytest.raises(StoreError, match=r"run\.json cannot be read"):
+        run.resume_with(run.config, DIGESTS)
+
+
+def test_folders_in_the_place_of_files_are_told(tmp_path: Path):
+    run = made(tmp_path / "run")
+    (run.path / "lock").mkdir()
+    with pytest.raises(StoreError, match=r"cannot write .*lock"), run.locked():
+        pass
+    (run.path / "config.json").unlink()
+    (run.path / "config.json").mkdir()
+    with pytest.raises(StoreError, match=r"config\.json cannot be read"):
+        RunDirectory.open(run.path)
+
+
+def test_a_record_that_is_none_is_told_with_the_remedy(tmp_path: Path):
+    (tmp_path / "measurement.json").write_text("junk")
+    with pytest.raises(StoreError, match=r"is not a Selection .* Delete it and run again"):
+        read_record(tmp_path / "measurement.json", Selection)
+
+
+def test_a_row_deleted_from_a_done_slot_is_owed_again(tmp_path: Path):
+    slot = made(tmp_path / "run").slot(1, "windows", Selection)
+    for key in ("a", "b"):
+        slot.write(Selection(key=key, kept=(), dropped=()))
+    slot.finish()
+    assert slot.done
+    lines = slot.kept.path.read_bytes().splitlines(keepends=True)
+    slot.kept.path.write_bytes(lines[0])
+    again = RunDirectory.open(tmp_path / "run").slot(1, "windows", Selection)
+    assert not again.done
+    again.marker.write_text("junk")
+    assert not again.done
 
 
 HOLD = """

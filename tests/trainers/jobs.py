@@ -1,5 +1,6 @@
 """Jobs to train on: a few rows, a few steps."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,6 +9,8 @@ from selflengthen.records import Adapter, Message, Role, SftExample
 from selflengthen.trainers import Trainer, TrainJob, TrainProgress, open_trainer
 from selflengthen.trainers.render import Renderer
 
+DEVICE = os.environ.get("SELFLENGTHEN_TEST_DEVICE", "cpu")
+"""Where the trainings run; in the number format that users get there."""
 LINES = [
     "The storm came.",
     "灯塔回了两行。",
@@ -60,5 +63,5 @@ class Trained:
 def train(kind: str, job: TrainJob) -> Trained:
     """Run a job with a trainer of its own."""
     told: list[TrainProgress] = []
-    trainer = open_trainer(kind)
+    trainer = open_trainer(kind, **{"device": DEVICE} if kind == "lora" else {})
     return Trained(trainer, job, trainer.train(job, told.append), told)

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 import torch
-from jobs import SETTINGS, make_job, write_rows
+from jobs import DEVICE, SETTINGS, make_job, write_rows
 
 from selflengthen.errors import TrainerError
 from selflengthen.trainers import learn
@@ -17,12 +17,12 @@ from selflengthen.trainers.task import TASK_FILE, Task, identify, open_partial
 pytestmark = pytest.mark.filterwarnings("ignore:`(is_)?gradient_checkpointing` is deprecated:FutureWarning")
 
 
-def make_task(folder, model, rows, **changes) -> Task:
+def make_task(folder, model, rows, device="cpu", **changes) -> Task:
     job = make_job(folder, model, rows, **changes)
     identity = identify(job)
     open_partial(job.out, identity)
     fields = {name: getattr(job, name) for name in ("name", "base_model", "data", "out", "settings", "seed", "start_from")}
-    return Task(**fields, device="cpu", dtype="auto", identity=identity)
+    return Task(**fields, device=device, dtype="auto", identity=identity)
 
 
 def build(task: Task, **plan):
@@ -30,7 +30,7 @@ def build(task: Task, **plan):
     rows = learn.read_rows(task, renderer)
     laid = learn.make_plan(task, rows)
     if plan:
-        laid = learn.Plan(**{"device": "cpu", "dtype": torch.float32, "rows_at_once": 1, "accumulate": 2, "steps": laid.steps} | plan)
+        laid = learn.Plan(**{"device": task.device, "dtype": torch.float32, "rows_at_once": 1, "accumulate": 2, "steps": laid.steps} | plan)
     return learn.build(task, laid, rows, renderer), rows
 
 
@@ -75,7 +75,7 @@ def test_single_rows_added_up_train_as_a_padded_batch_does(tmp_path, qwen2):
     rows = write_rows(tmp_path / "rows.jsonl", qwen2, rows=6)
     told = []
     for together in (1, 2):
-        trainer, _ = build(make_task(tmp_path / str(together), qwen2, rows, epochs=1), rows_at_once=together, accumulate=2 // together)
+        trainer, _ = build(make_task(tmp_path / str(together), qwen2, rows, DEVICE, epochs=1), rows_at_once=together, accumulate=2 // together)
         trainer.train()
         told.append([entry["loss"] for entry in trainer.state.log_history if "loss" in entry])
     assert told[0] == pytest.approx(told[1], rel=1e-3)
@@ -87,6 +87,17 @@ def test_steps_are_known_before(tmp_path, qwen2, rows):
     plan = learn.make_plan(task, rendered)
     assert (plan.rows_at_once, plan.accumulate, plan.steps, plan.dtype) == (1, 8, 5, torch.float32)
     assert build(task)[0].args.warmup_steps == math.ceil(5 * SETTINGS.warmup)
+
+
+def test_on_a_gpu_rows_share_a_pass_while_they_are_short(tmp_path, qwen2, rows, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    task = make_task(tmp_path, qwen2, rows, "auto", batch_size=6, accumulate=2, epochs=1)
+    rendered = learn.read_rows(task, Renderer(qwen2))
+    longest = max(len(row.ids) for row in rendered)
+    for room, together in ((6 * longest, 6), (6 * longest - 1, 3), (2 * longest, 2), (1, 1)):
+        monkeypatch.setattr(learn, "GPU_STEP_TOKENS", room)
+        plan = learn.make_plan(task, rendered)
+        assert (plan.device, plan.dtype, plan.rows_at_once, plan.accumulate, plan.steps) == ("cuda", torch.bfloat16, together, 12 // together, 1)
 
 
 def test_a_library_that_drops_rows_is_noticed(tmp_path, qwen2, rows, monkeypatch):
@@ -113,7 +124,7 @@ def test_a_model_that_is_none_is_named(tmp_path, rows):
 
 
 def test_a_loss_that_is_no_number_stops_the_training(tmp_path, qwen2, rows):
-    task = make_task(tmp_path, qwen2, rows, learning_rate=1e30, warmup=0.0)
+    task = make_task(tmp_path, qwen2, rows, DEVICE, learning_rate=1e30, warmup=0.0)
     with pytest.raises(TrainerError, match=r"the loss is nan at step \d+; lower train\.learning_rate"):
         learn.train(task, lambda *_: None)
     assert not task.out.exists()
@@ -142,11 +153,11 @@ def run_child(task: Task, training: str) -> tuple[subprocess.Popen, int]:
 
 
 def test_out_of_memory_is_said_in_words(tmp_path, qwen2, rows):
-    process, hears = run_child(make_task(tmp_path, qwen2, rows), "torch.empty(10**15)")
+    process, hears = run_child(make_task(tmp_path, qwen2, rows), f"torch.empty(10**15, device={DEVICE!r})")
     with process, os.fdopen(hears) as messages:
         said, trace = messages.read(), process.stderr.read()
     assert '"error": "out of memory. Set train.gradient_checkpointing' in said
-    assert b"can't allocate memory" in trace
+    assert (b"can't allocate memory" if DEVICE == "cpu" else b"CUDA out of memory") in trace
     assert process.returncode == 1
 
 

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from selflengthen.engines.embedded.loading import Loaded
     from selflengthen.engines.embedded.loop import DecodingLoop
 
+PATIENT = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0"}
+"""Where nobody said otherwise, torch's threads sleep while they wait. Spinning (the default) is a little faster on idle cores, and up to eight times
+slower as soon as another process wants one of them."""
 MEMORY_SHARE = {"cpu": 0.3, "cuda": 0.85}
 """Of the memory (on a GPU: of what the model leaves), how much the cache may take when no bound is given."""
 
@@ -56,6 +59,8 @@ class TransformersEngine:
         return self._capabilities
 
     async def __aenter__(self) -> Self:
+        for name, value in PATIENT.items():
+            os.environ.setdefault(name, value)  # read when torch is first imported, which is now or never
         from selflengthen.engines.embedded.batch import Batch
         from selflengthen.engines.embedded.loading import load
         from selflengthen.engines.embedded.loop import DecodingLoop

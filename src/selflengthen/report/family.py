@@ -15,7 +15,7 @@ from selflengthen.stages.ledger import SLOTS, Ledger
 
 Row = Instruction | Response | Extension | HeldOut | Rejection
 
-_KEY = re.compile(r"(?P<instruction>(?P<iteration>\d+)-.+-\d+)(?P<tail>(\.[a-z]\d+)*)")
+_KEY = re.compile(r"(?P<instruction>(?P<iteration>\d{1,9})-.+-\d+)(?P<tail>(\.[a-z]\d{1,9})*)")
 _STAGES = {"": "instruct", "r": "respond", "x": "extend", "h": "measure"}
 NAMES = {"instruct": "instruction", "respond": "response", "extend": "extension", "measure": "held-out answer"}
 NEAR = 5

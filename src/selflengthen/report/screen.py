@@ -25,7 +25,7 @@ _HALF_WORD_AT_END, _HALF_WORD_AT_BEGIN = re.compile(r"(?<=\s)\S{1,20}\Z"), re.co
 
 def screen(*, stderr: bool = False) -> Console:
     """A console that takes nothing in a text for markup, and nothing for an emoji."""
-    free = Console(stderr=stderr).is_terminal or "COLUMNS" in os.environ
+    free = Console(stderr=stderr).is_terminal or os.environ.get("COLUMNS", "").strip("0 ").isdecimal()  # Rich prints nothing in 0 columns
     return Console(stderr=stderr, markup=False, emoji=False, highlight=False, width=None if free else WIDTH)
 
 

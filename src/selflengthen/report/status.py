@@ -168,7 +168,7 @@ def seconds_worked(events: Path) -> dict[int, float]:
 
 
 def _events(path: Path) -> Iterator[dict[str, Any]]:
-    if not path.exists():
+    if not path.is_file():
         return
     with path.open("rb") as file:
         for line in file:

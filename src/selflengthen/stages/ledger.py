@@ -89,7 +89,8 @@ class Ledger:
     def put_away(self, stage: str, iteration: int) -> None:
         """Move what `stage` wrote, and all that stands on it, to the attic, so that it is owed again. Nothing is deleted."""
         # Last written, first moved: a kill half-way leaves no iteration that looks finished and is not.
-        for number in range(self.run.config.iterations, iteration, -1):
+        # All that are there, not all that are wanted: `iterations` may have been lowered since.
+        for number in sorted((n for n in self.run.iterations() if n > iteration), reverse=True):
             self.run.put_away(number, [pattern for each in reversed(STAGES) for pattern in _OUTPUTS[each]])
         later = STAGES[STAGES.index(stage) :]
         self.run.put_away(iteration, [pattern for each in reversed(later) for pattern in _OUTPUTS[each]])

@@ -43,7 +43,7 @@ def make_examples(
     count_tokens: CountTokens,
 ) -> None:
     """Write the examples of both roles, in the order of their keys; what is on disk already is left alone."""
-    for key in sorted(chosen):
+    for key in sorted(chosen & set(extensions.kept.keys)):  # a row deleted by hand and made anew may have failed this time
         extension = extensions.kept.get(key)
         for role, messages in _prompts(plan, extension):
             slot = slots[role]

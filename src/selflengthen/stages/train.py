@@ -54,11 +54,23 @@ def run_jobs(trainer: Trainer, todo: Sequence[TrainJob], at_once: int, on_progre
         threads.shutdown()
 
 
+def _where_it_dried_up(plan: IterationPlan, ledger: Ledger) -> str:
+    """The stage before the extensions that let nothing through, and why."""
+    for stage, name in (("instruct", "instruction"), ("respond", "response")):
+        slot = ledger.slot(plan.number, stage)
+        if not len(slot.kept) and len(slot.rejected):
+            reasons = Counter(str(row.reason) for row in slot.rejected)
+            return f"no {name} was kept ({', '.join(f'{reason} {n}' for reason, n in reasons.most_common())})"
+    return "there are no extensions"
+
+
 def _nothing_to_learn_from(plan: IterationPlan, ledger: Ledger, role: Role) -> str:
     examples, extensions = ledger.sft(plan.number)[role], ledger.slot(plan.number, "extend")
     if len(examples.rejected):
         reasons = Counter(str(row.reason) for row in examples.rejected)
         why = f"all {len(examples.rejected)} examples were refused ({', '.join(f'{reason} {n}' for reason, n in reasons.items())})"
+    elif not len(extensions.kept) + len(extensions.rejected):
+        why = _where_it_dried_up(plan, ledger)
     else:
         why = f"of {len(extensions.kept) + len(extensions.rejected)} extensions {len(extensions.rejected)} were rejected and none was selected"
     return (

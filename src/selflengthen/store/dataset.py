@@ -68,11 +68,14 @@ class Dataset(Generic[Row]):
         if key in self._offsets:
             raise AssertionError(f"{self.path}: {key} written twice")
         line = row.model_dump_json().encode() + b"\n"
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         except OSError as error:
             raise StoreError(_cannot_write(self.path, error)) from error
+        if os.fstat(descriptor).st_size != self._size:
+            os.close(descriptor)
+            raise StoreError(f"{self.path} was changed, moved or deleted by others while this run wrote to it; put it back if you can, and run again")
         try:
             written = 0
             while written < len(line):
@@ -119,9 +122,9 @@ class Dataset(Generic[Row]):
 
 def write_whole(path: Path, text: str) -> None:
     """Write a small file so that it is there complete or not at all: temporary file, fsync, rename."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with partial.open("w", encoding="utf-8") as file:
             file.write(text)
             file.flush()

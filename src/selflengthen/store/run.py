@@ -21,7 +21,10 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from shlex import quote
 from typing import Any, Generic, Self
+
+from pydantic import ValidationError
 
 from selflengthen import __version__
 from selflengthen.config import Config, changed_fields, parse_config
@@ -40,8 +43,14 @@ class Slot(Generic[Row]):
 
     @property
     def done(self) -> bool:
-        """Nothing more will be written here."""
-        return self.marker.exists()
+        """Nothing more will be written here. Rows that somebody deleted since (a corrupt line, say) are owed again."""
+        if not self.marker.exists():
+            return False
+        try:
+            facts = self.facts()
+        except ValueError:
+            return False
+        return (facts.get("kept"), facts.get("rejected")) == (len(self.kept), len(self.rejected))
 
     def settled(self, key: str) -> bool:
         """Whether the work `key` has an outcome, good or bad."""
@@ -82,7 +91,7 @@ class RunDirectory:
         # config.json is written last: what stands beside it without it is what a kill left of an earlier `create`.
         left = {"run.json", "run.json.partial", "config.json.partial"}
         if path.exists() and (not path.is_dir() or any(file.name not in left for file in path.iterdir())):
-            raise StoreError(f"{path} is there already and not empty; choose another folder, or go on with it: selflengthen run {path}")
+            raise StoreError(f"{path} is there already and not empty; choose another folder, or go on with it: selflengthen run {quote(str(path))}")
         write_whole(path / "run.json", json.dumps({"selflengthen": __version__, "recipes": digests}, indent=1))
         write_whole(path / "config.json", config.model_dump_json(indent=1))
         return cls(path, config)
@@ -94,8 +103,8 @@ class RunDirectory:
         try:
             data = json.loads(file.read_text(encoding="utf-8"))
         except FileNotFoundError:
-            raise StoreError(f"{path} is not a run directory (no config.json); make one with: selflengthen init {path}") from None
-        except (NotADirectoryError, PermissionError, UnicodeDecodeError, json.JSONDecodeError) as error:
+            raise StoreError(f"{path} is not a run directory (no config.json); make one with: selflengthen init {quote(str(path))}") from None
+        except (OSError, ValueError, RecursionError) as error:
             raise StoreError(f"{file} cannot be read: {error}") from None
         return cls(path, parse_config(data, origin=str(file)), readonly)
 
@@ -103,22 +112,41 @@ class RunDirectory:
         """Go on under `config`; only `free` settings may differ from what the run was begun with."""
         assert not self.readonly, f"{self.path} was opened to be read"
         changed = changed_fields(self.config, config)
-        before = json.loads((self.path / "run.json").read_text(encoding="utf-8"))["recipes"]
-        changed += [f"recipe {name!r}: its files have changed" for name in sorted(before | digests) if before.get(name) != digests.get(name)]
+        before = self._digests()
+        changed += [
+            f"recipe {name!r}: its files have changed" if name in config.languages else f"{name}: what stands in it has changed"
+            for name in sorted(before | digests)
+            if before.get(name) != digests.get(name)
+        ]
         if changed:
             raise StoreError(
                 f"{self.path} was begun with other settings: {'; '.join(changed)}. Rows made under both would not fit together: "
                 "go on with the old settings, or begin a new run directory",
             )
         if config != self.config:
-            write_whole(self.path / "config.json", config.model_dump_json(indent=1))
+            with self.locked():  # who is refused changes nothing
+                write_whole(self.path / "config.json", config.model_dump_json(indent=1))
             self.config = config
+
+    def _digests(self) -> dict[str, str]:
+        """What `create` was given."""
+        file = self.path / "run.json"
+        try:
+            return dict(json.loads(file.read_text(encoding="utf-8"))["recipes"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise StoreError(
+                f"{file} cannot be read ({error}); it tells whether the recipes are those the run was begun with. "
+                f"Put it back, or copy that of a new run with the same settings: selflengthen init"
+            ) from None
 
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the run against other writers. Raises StoreError naming the one that has it."""
         assert not self.readonly, f"{self.path} was opened to be read"
-        descriptor = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            descriptor = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise StoreError(f"cannot write {self.path / 'lock'}: {error.strerror}; a run needs a folder that it may write to") from None
         try:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -148,6 +176,10 @@ class RunDirectory:
     def iteration(self, number: int) -> Path:
         """The folder of a macro-iteration; 0 is the base model's."""
         return self.path / f"iter_{number:02d}"
+
+    def iterations(self) -> list[int]:
+        """The numbers of those that have a folder."""
+        return sorted(int(folder.name.removeprefix("iter_")) for folder in self.path.glob("iter_[0-9][0-9]"))
 
     def slot(self, iteration: int, name: str, row_type: type[Row]) -> Slot[Row]:
         """A slot of an iteration; the same object each time, since it holds an index of what is on disk."""
@@ -192,8 +224,11 @@ class RunDirectory:
 
 
 def read_record(path: Path, row_type: type[Row]) -> Row:
-    """A record that has a file of its own."""
-    return row_type.model_validate_json(path.read_text(encoding="utf-8"))
+    """A record that has a file of its own. Raises StoreError when it is none."""
+    try:
+        return row_type.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise StoreError(f"{path} is not a {row_type.__name__} ({error.errors()[0]['msg']}). Delete it and run again: it is made anew") from None
 
 
 def write_record(path: Path, record: Record) -> None:

@@ -13,6 +13,8 @@ from pathlib import Path
 from selflengthen.errors import TrainerError
 from selflengthen.trainers.task import Task
 
+NO_MEMORY = ("can't allocate memory", "CUDA error: out of memory", "ALLOC_FAILED", "CUDA driver error: out of memory")
+"""How torch says it on a CPU, and on a GPU where no allocator of its own was asked: when it starts there, or in NVIDIA's libraries."""
 TOLD = 3
 """Exit code after an error that was told in words."""
 OUT_OF_MEMORY = (
@@ -59,7 +61,7 @@ def main(task_file: str, pipe: str) -> int:
         parent.error(OUT_OF_MEMORY)
         raise
     except RuntimeError as error:
-        if "can't allocate memory" in str(error):  # how torch says it on a CPU
+        if any(words in str(error) for words in NO_MEMORY):
             parent.error(OUT_OF_MEMORY)
         raise
     else:

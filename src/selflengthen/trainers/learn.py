@@ -196,8 +196,8 @@ class AnswerTrainer(SFTTrainer):  # type: ignore[misc, unused-ignore]
     def compute_loss(self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None) -> Any:  # noqa: FBT001, FBT002 - the library's signature
         """TRL's, except for one row with a small enough answer on a CPU: there its kernel scores the prompt too, and its entropy costs 5 passes."""
         labels = inputs["labels"]
-        answer = int((labels != -100).sum())
         alone = labels.shape[0] == 1 and labels.device.type == "cpu" and num_items_in_batch is not None and not return_outputs
+        answer = int((labels != -100).sum()) if alone else 0  # on a GPU, looking would mean waiting
         if not alone or answer * model.config.get_text_config().vocab_size > WHOLE_LOGITS:
             return super().compute_loss(model, inputs, return_outputs=return_outputs, num_items_in_batch=num_items_in_batch)
         # One row has no padding: no mask is needed, and attention takes its causal path. The answer stands at the end.

@@ -65,7 +65,12 @@ def load(name: str, device_name: str, dtype_name: str) -> Loaded:
     missing = sorted(report["missing_keys"])
     if missing:
         raise EngineError(f"model {name!r} lacks weights: {', '.join(missing[:3])}{' ...' if missing[3:] else ''}; its files are incomplete")
-    model = model.to(device).eval()
+    try:
+        model = model.to(device).eval()
+    except RuntimeError as error:  # torch's out-of-memory error is one, and so is the driver's
+        raise EngineError(
+            f"model {name!r} does not fit on {device}: {str(error).splitlines()[0]}. Free its memory, or name another device"
+        ) from error
     model.requires_grad_(requires_grad=False)
     dialogue = Dialogue(tokenizer)
     return _describe(name, model, tokenizer, dialogue, device)
