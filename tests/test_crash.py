@@ -46,7 +46,9 @@ def test_killed_again_and_again_a_run_ends_like_one_that_was_not(tmp_path: Path)
     init(whole)
     init(mortal)
     began = time.monotonic()
-    assert run(whole).wait() == 0
+    unharmed = run(whole)
+    unharmed.communicate()
+    assert unharmed.returncode == 0
     seconds = time.monotonic() - began
     dice, kills = random.Random(20), 0
     while True:

@@ -67,7 +67,8 @@ Overrides = Annotated[list[str] | None, typer.Option("--override", "-o", metavar
 def main() -> None:
     """The command `selflengthen`."""
     # A polite request to end is a Ctrl-C: the same line, the same exit code.
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:  # ignored in a shell script's background: SIGTERM must end it there all the same
+        signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal of another encoding gets \\u4e2d for what it cannot show
         sys.stdout.reconfigure(errors="backslashreplace")
     app(prog_name="selflengthen")

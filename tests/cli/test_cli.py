@@ -244,6 +244,21 @@ def test_ctrl_c_says_how_to_go_on(tmp_path: Path, polite: signal.Signals):
     assert json.loads(fine("status", run, "--json").stdout)["state"] == "finished"
 
 
+def test_sigterm_ends_a_run_that_ignores_ctrl_c(tmp_path: Path):
+    run = scripted_run(tmp_path / "run", "-o", "engine.delay_seconds=0.05")
+    code = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); from selflengthen import cli; cli.main()"  # as in a script's background
+    process = subprocess.Popen([sys.executable, "-c", code, "run", run], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    try:
+        while not (run / "iter_00").exists():
+            time.sleep(0.05)
+            assert process.poll() is None
+        process.terminate()
+        assert process.wait(timeout=20) == -signal.SIGTERM
+    finally:
+        process.kill()
+        process.wait()
+
+
 def broken(_request: Request) -> str:
     return str(1 // 0)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import scripts
-from conftest import datasets, small
+from runs import datasets, small
 
 from selflengthen.errors import ConfigError, StoreError, TrainerError
 from selflengthen.pipeline import Pipeline, create
