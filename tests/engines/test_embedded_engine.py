@@ -8,7 +8,7 @@ import weakref
 
 import pytest
 import torch
-from conftest import ON, Listener, adapter_record, ask, lora
+from asking import ON, Listener, adapter_record, ask, lora
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from selflengthen.engines import Finish, RequestRefused, open_engine

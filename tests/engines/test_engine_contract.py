@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from conftest import Listener, ask
+from asking import Listener, ask
 
 from selflengthen.engines import Finish, RequestRefused
 from selflengthen.errors import EngineError

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from conftest import ON
+from asking import ON
 from transformers import (
     LogitsProcessorList,
     RepetitionPenaltyLogitsProcessor,

@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import ask
+from asking import ask
 
 from selflengthen.engines import Finish, Request, open_engine
 from selflengthen.engines.pretend import pretend
