@@ -1,6 +1,8 @@
 """Speed of the full `Guard`, all checks on, fed as an engine feeds it: a few characters at a time. Prints a table and, last, one JSON object.
 
-    python bench/checks.py [--seconds 3]
+    python bench/checks.py [--seconds 3] [--run runs/demo]
+
+With `--run`, also what the checks cost a run: all its texts, failed tries too, fed again in pieces of a token's size, as a share of its seconds.
 
 The prose is generated from a fixed seed, so that no check fails and every character is looked at. Bytes are those of the text in UTF-8.
 """
@@ -12,6 +14,7 @@ import time
 import tomllib
 from dataclasses import asdict, dataclass
 from importlib.resources import files
+from pathlib import Path
 
 from selflengthen.text import CheckSettings, Guard
 
@@ -97,11 +100,43 @@ def measure(language: str, texts: list[str], least: int, most: int, seconds: flo
     return Speed(language, name, characters, size / fastest / 1e6, characters / fastest, fastest / sum(map(len, cut)) * 1e6)
 
 
+def share_of_run(path: Path) -> dict[str, float]:
+    """Seconds of checking all texts of a run, and its own seconds."""
+    from selflengthen.report.status import run_figures
+    from selflengthen.stages.ledger import Ledger
+    from selflengthen.store import RunDirectory
+
+    ledger = Ledger(RunDirectory.open(path, readonly=True))
+    texts: list[tuple[str, str]] = []
+    for iteration in ledger.run.iterations():
+        for stage in ("respond", "extend", "measure"):
+            slot = ledger.slot(iteration, stage)
+            for row in (*slot.kept, *slot.rejected):
+                tries = (*getattr(row, "steps", ()), *getattr(row, "attempts", ()), *(row.made.failed if hasattr(row, "made") else ()))
+                # An extension's text is that of one of its steps; half drafts are not on the disk, so they count by the steps they went into.
+                own = () if stage == "extend" else (getattr(row, "text", ""),)
+                texts += [(row.language, text) for text in (*own, *(one.text for one in tries)) if text]
+    spent = 0.0
+    for language, text in texts:
+        pieces = pieces_of(text, 3, 6, random.Random(0))
+        guard = Guard(settings_of(language))
+        begin = time.perf_counter()
+        for piece in pieces:
+            guard.feed(piece)
+        guard.finish()
+        spent += time.perf_counter() - begin
+    figures = run_figures(path)
+    worked = sum(one.seconds or 0.0 for one in figures.iterations) + (figures.base.seconds or 0.0)
+    return {"texts": len(texts), "checking_seconds": round(spent, 2), "run_seconds": round(worked, 1), "share": round(spent / worked, 5)}
+
+
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=3.0, help="per row")
-    seconds = parser.parse_args().seconds
+    parser.add_argument("--run", type=Path, help="a finished run, to see what share of its time the checks took")
+    options = parser.parse_args()
+    seconds = options.seconds
     rows = []
     print(f"{'language':9}{'pieces':>9}{'MB/s':>9}{'characters/s':>15}{'us/piece':>11}")
     for language, make in (("en", english), ("zh", chinese)):
@@ -111,7 +146,10 @@ def main() -> None:
             rows.append(row)
             rate = f"{row.megabytes_per_second:9.2f}{row.characters_per_second:15,.0f}"
             print(f"{row.language:9}{row.pieces:>9}{rate}{row.microseconds_per_piece:11.2f}")
-    print(json.dumps({"bench": "checks", "rows": [asdict(row) for row in rows]}))
+    run = share_of_run(options.run) if options.run else None
+    if run:
+        print(f"{options.run}: {run['texts']} texts checked in {run['checking_seconds']} s of {run['run_seconds']} s: {run['share']:.2%}")
+    print(json.dumps({"bench": "checks", "rows": [asdict(row) for row in rows], "run": run}))
 
 
 if __name__ == "__main__":

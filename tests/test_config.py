@@ -118,3 +118,12 @@ def test_odd_files_are_told_in_words(tmp_path: Path, name: str, content: str | N
         (tmp_path / name.partition("/")[0]).write_text(content)
     with pytest.raises(ConfigError, match=r"cannot be read|not valid TOML"):
         load_config(tmp_path / name)
+
+
+def test_places_are_kept_absolute_so_that_a_run_resumes_from_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "model").mkdir()
+    config = load_config(None, ["instruct.file=own.jsonl", "languages=['fr']", "recipes.fr=fr", "model.path=model"])
+    assert (config.instruct.file, config.recipes["fr"]) == (tmp_path / "own.jsonl", tmp_path / "fr")
+    assert config.model.path == str(tmp_path / "model")
+    assert load_config(None, ["model.path=Qwen/Qwen2.5-0.5B-Instruct"]).model.path == "Qwen/Qwen2.5-0.5B-Instruct"

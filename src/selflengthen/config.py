@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator, model_validator
 
 from selflengthen.errors import ConfigError
 from selflengthen.records import Sampling
@@ -19,6 +19,8 @@ from selflengthen.records import Sampling
 FREE: dict[str, JsonValue] = {"free": True}
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(gt=0)]
+Place = Annotated[Path, AfterValidator(Path.absolute)]
+"""A file or folder. Kept absolute, so that a run can be resumed from anywhere."""
 
 
 class Settings(BaseModel):
@@ -33,6 +35,12 @@ class ModelSettings(Settings):
     path: str = Field("seedling", description="a folder, a hub name, or `seedling`: the small bilingual model in the package")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field("auto", description="auto: float32 on a CPU, bfloat16 on a GPU")
     device: str = Field("auto", json_schema_extra=FREE, description="auto, cpu, cuda, cuda:1, ...")
+
+    @field_validator("path")
+    @classmethod
+    def _folder_or_name(cls, path: str) -> str:
+        """A folder's path is kept absolute; anything else is a hub name."""
+        return str(Path(path).absolute()) if path != "seedling" and Path(path).is_dir() else path
 
 
 class EngineSettings(Settings):
@@ -59,7 +67,7 @@ class InstructSettings(Settings):
     max_words: Positive = Field(500, description="and fewer than this")
     near_duplicate: Share = Field(0.7, description="ROUGE-L from which two instructions count as the same (Self-Instruct's value); 1 = exact only")
     sampling: Sampling = Field(Sampling(max_tokens=512), description="decoding of the instruction list")
-    file: Path | None = Field(None, description="JSON lines {instruction, language?, kind?} of your own; used before any is made")
+    file: Place | None = Field(None, description="JSON lines {instruction, language?, kind?} of your own; used before any is made")
 
 
 class RespondSettings(Settings):
@@ -115,7 +123,7 @@ class MeasureSettings(Settings):
     """Held-out measurement after each iteration, and the gates it must pass."""
 
     count: Positive = Field(64, description="held-out instructions, over all languages; never trained on")
-    file: Path | None = Field(None, description="JSON lines {instruction, language?, kind?} of your own; made by the base model otherwise")
+    file: Place | None = Field(None, description="JSON lines {instruction, language?, kind?} of your own; made by the base model otherwise")
     min_pass_rate: Share = Field(0.5, description="gate: share of held-out answers that pass the checks")
     min_diversity: Share = Field(0.85, description="gate: distinct 3-grams as a share of the base model's, at equal length")
     min_growth: float = Field(1.0, ge=0, description="gate: mean words over those of the last good generator")
@@ -130,7 +138,7 @@ class Config(Settings):
 
     preset: Literal["default", "paper"] = Field("default", description="paper: the published constants and checks alone")
     languages: tuple[str, ...] = Field(("en", "zh"), min_length=1, description="recipes to use: a language in the package, or a key of `recipes`")
-    recipes: dict[str, Path] = Field({}, description="language -> folder of a recipe of your own")
+    recipes: dict[str, Place] = Field({}, description="language -> folder of a recipe of your own")
     iterations: Positive = Field(3, le=99, json_schema_extra=FREE, description="macro-iterations")
     seed: int = 0
     model: ModelSettings = ModelSettings()
