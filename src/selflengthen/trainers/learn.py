@@ -25,8 +25,9 @@ from trl import SFTConfig, SFTTrainer
 
 from selflengthen.errors import TrainerError
 from selflengthen.records import SftExample
+from selflengthen.store.dataset import write_whole
 from selflengthen.trainers.render import Rendered, Renderer
-from selflengthen.trainers.task import TRAINING_FILE, Task, Training, publish, sync, write_whole
+from selflengthen.trainers.task import TRAINING_FILE, Task, Training, publish, sync
 
 MARKER = "complete.json"
 """Written last into a checkpoint: sizes of its files, seconds trained until then, times resumed."""

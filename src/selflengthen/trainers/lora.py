@@ -17,8 +17,9 @@ from typing import Any, Literal
 
 from selflengthen.errors import TrainerError
 from selflengthen.records import Adapter
+from selflengthen.store.dataset import write_whole
 from selflengthen.trainers.base import TrainJob, TrainProgress
-from selflengthen.trainers.task import CONFIG_FILE, TASK_FILE, Task, finished, identify, open_partial, write_whole
+from selflengthen.trainers.task import CONFIG_FILE, TASK_FILE, Task, finished, identify, open_partial
 
 LAST_LINES = 8
 """Lines of the log that a crash is reported with."""

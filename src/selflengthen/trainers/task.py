@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from selflengthen.config import TrainSettings
 from selflengthen.errors import TrainerError
 from selflengthen.records import Adapter, Record, Role
+from selflengthen.store.dataset import write_whole
 from selflengthen.trainers.base import TrainJob
 
 TRAINING_FILE = "training.json"
@@ -142,14 +143,6 @@ def publish(folder: Path, out: Path) -> None:
     sync(folder.iterdir())
     folder.rename(out)
     sync([out.parent])
-
-
-def write_whole(file: Path, text: str) -> None:
-    """Write a small file so that it is there in full or not at all."""
-    draft = file.with_name(f"{file.name}.draft")
-    draft.write_text(text, encoding="utf-8")
-    sync([draft])
-    draft.replace(file)
 
 
 def sync(paths: Iterable[Path]) -> None:
