@@ -142,6 +142,10 @@ def run(
     override: Overrides = None,
 ) -> None:
     """Do all that a run still owes: begin it, or go on."""
+    from selflengthen.pipeline import known_stage
+
+    if until is not None:
+        known_stage(until)
     if not (directory / "config.json").exists() and (config or override):
         _create(directory, config, override or [])
         config = override = None

@@ -67,7 +67,7 @@ class Pipeline:
     def run(self, until: str | None = None) -> None:
         """Do all that is owed. `until`: stop after this stage of the first iteration that is not finished."""
         if until is not None:
-            _known_stage(until)
+            known_stage(until)
         with self.directory.locked():
             for number in range(self.config.iterations + 1):
                 if self.ledger.measurement(number) is not None:
@@ -78,7 +78,7 @@ class Pipeline:
 
     def run_stage(self, stage: str, iteration: int, *, redo: bool = False) -> None:
         """Do what an iteration owes up to a stage. `redo`: first put away what the stage wrote and all that stands on it."""
-        _known_stage(stage)
+        known_stage(stage)
         if not 0 <= iteration <= self.config.iterations:
             raise ConfigError(f"no iteration {iteration}: the run has 0 (the base model) to {self.config.iterations}")
         with self.directory.locked():
@@ -245,7 +245,8 @@ def _row_written(number: int, arrow: Arrow, row: Record) -> RowWritten:
     )
 
 
-def _known_stage(name: str) -> None:
+def known_stage(name: str) -> None:
+    """Raise ConfigError when there is no such stage."""
     if name not in STAGES:
         raise ConfigError(f"no stage {name!r}; the stages are {', '.join(STAGES)}")
 

@@ -175,6 +175,7 @@ def test_bad_input_is_told_in_one_message(tmp_path: Path):
     assert "unknown key 'instruct.cuont'" in refused("init", tmp_path / "new", "-o", "instruct.cuont=3")
     assert "no such settings file" in refused("plan", "-c", tmp_path / "none.toml")
     assert "no stage 'wash'" in refused("run", run, "--until", "wash")
+    assert "no stage 'wash'" in refused("run", tmp_path / "new", "-o", "seed=3", "--until", "wash")
     assert "no iteration 7" in refused("stage", run, "measure", "--iteration", 7)
     assert "no row '1-en-0000'" in refused("why", run, "1-en-0000")
     assert not (tmp_path / "new").exists()
