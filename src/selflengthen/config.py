@@ -101,7 +101,7 @@ class CheckOptions(Settings):
 
 
 class TrainSettings(Settings):
-    """Fine-tuning of both adapters (method.md, "Fine-tuning data and settings")."""
+    """Fine-tuning of both adapters (method.md, "Fine-tuning")."""
 
     kind: Literal["lora", "scripted"] = Field("lora", description="lora: TRL and PEFT; scripted: writes an empty adapter, for tests")
     rank: Positive = 8

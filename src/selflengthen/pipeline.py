@@ -7,6 +7,7 @@ it looks (`report`, `cli`).
 import asyncio
 import hashlib
 import shlex
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict, replace
@@ -18,7 +19,7 @@ from selflengthen.errors import ConfigError, EngineError, StoreError
 from selflengthen.executors import LocalExecutor
 from selflengthen.recipes import OwnInstruction, Recipe, load_instructions, load_recipe
 from selflengthen.recipes.files import read_bytes
-from selflengthen.records import Adapter, HeldOut, Record, Rejection, Role
+from selflengthen.records import Adapter, HeldOut, Instruction, Record, Rejection, Role
 from selflengthen.stages import extend, instruct, measure, respond, sft_data, train
 from selflengthen.stages.base import Arrow, IterationPlan
 from selflengthen.stages.checks import floors_of, watching
@@ -26,7 +27,7 @@ from selflengthen.stages.events import Event, Measured, RowWritten, StageBegan, 
 from selflengthen.stages.ledger import STAGES, Ledger
 from selflengthen.stages.runner import Flow
 from selflengthen.stages.spent import tokens_of
-from selflengthen.store import RunDirectory
+from selflengthen.store import RunDirectory, Slot
 from selflengthen.trainers import open_token_counter, open_trainer
 from selflengthen.trainers.base import Trainer, TrainProgress
 
@@ -147,7 +148,7 @@ class Pipeline:
         if len(self.ledger.adapters(plan.number)) == len(Role):
             return
         todo = train.jobs(plan, self.ledger)
-        self._tell(StageBegan(plan.number, train.STAGE, len(todo), 0))
+        self._tell(StageBegan(plan.number, train.STAGE, len(todo), len(self.ledger.adapters(plan.number))))
 
         def progress(done: TrainProgress) -> None:
             self._tell(TrainStep(plan.number, done.name, done.step, done.steps, done.loss))
@@ -166,11 +167,24 @@ class Pipeline:
             own = _own_instructions(self.config.measure.file, self.config)
             arrows.insert(0, instruct.Instruct(plan, instructions, self.config.measure.count, [], own))
         self._flow(arrows, number)
+        if number == 0:
+            self._something_to_measure(instructions)
         base = self.ledger.measurement(0)
         floors = base.floors if base else floors_of(plan, answers.kept)
         result = measure.measurement(plan, answers.kept, floors, base, self.ledger.last_good(number))
         self.ledger.write_measurement(result)
         self._tell(Measured(number, result))
+
+    def _something_to_measure(self, instructions: Slot[Instruction]) -> None:
+        """Without a held-out instruction in each language no iteration could be measured, so none is begun."""
+        there = {row.language for row in instructions.kept}
+        if missing := [language for language in self.config.languages if language not in there]:
+            reasons = Counter(str(row.reason) for row in instructions.rejected if row.language in missing)
+            said = ", ".join(f"{reason} {count}" for reason, count in reasons.most_common())
+            raise ConfigError(
+                f"the base model made no held-out instruction in {', '.join(missing)} ({said}), so nothing could be measured there. "
+                "Give some in measure.file, or see to the recipe's prompts and labels"
+            )
 
     def _flow(self, arrows: Sequence[Arrow], number: int) -> None:
         """Run arrows to their end."""

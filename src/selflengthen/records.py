@@ -3,9 +3,9 @@
 All are frozen pydantic models that refuse unknown keys. A row is self-contained: it holds the texts it was made from, what made it,
 each failed attempt, and the key of its parent, so that `selflengthen why KEY` needs nothing else.
 
-Keys are readable and say where a row hangs: `1-en-0042` is the 42nd English instruction of iteration 1, `1-en-0042.r1` its second response,
-`1-en-0042.r1.x0` the first extension of that response. A key names the work, not its outcome: a kept row and a rejection of the same work
-share it, so what is still owed is plain set arithmetic.
+Keys are readable and say where a row hangs: `1-en-0042` is the English instruction of slot 42 in iteration 1, `1-en-0042.r1` its response 1,
+`1-en-0042.r1.x0` extension 0 of that response, all counted from 0. A key names the work, not its outcome: a kept row and a rejection of the
+same work share it, so what is still owed is plain set arithmetic.
 """
 
 from enum import StrEnum
@@ -81,7 +81,7 @@ class Sampling(Record):
     temperature: float = Field(0.7, ge=0, description="0 is greedy")
     top_p: float = Field(0.8, gt=0, le=1)
     top_k: int = Field(20, ge=0, description="0 means all tokens")
-    repetition_penalty: float = Field(1.1, gt=0)
+    repetition_penalty: float = Field(1.1, ge=0.01, le=100)
     max_tokens: int = Field(16384, gt=0, description="new tokens at most, the prefill not counted")
     stop: tuple[Annotated[str, Field(min_length=1)], ...] = Field((), description="stop strings; the text ends before the first of them")
 

@@ -166,6 +166,56 @@ def test_a_crash_ends_all_requests_and_hangs_nothing(models, monkeypatch):
     assert all(isinstance(outcome, EngineError) and "has died" in str(outcome) for outcome in outcomes), outcomes
 
 
+@pytest.mark.parametrize("crash", ["put", "pick"])
+def test_a_crash_on_the_way_in_hangs_nothing(models, monkeypatch, crash):
+    """The rows are in neither the queue nor the batch while the batch lets them in."""
+
+    def fail(*args):
+        raise MemoryError
+
+    monkeypatch.setattr(f"selflengthen.engines.embedded.sampler.Sampler.{crash}", fail)
+
+    async def go():
+        async with TransformersEngine(str(models["qwen2"]), **ON, max_batch=2, threads=1) as engine:
+            tasks = [engine.generate(ask(seed=seed)) for seed in range(5)]
+            return await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 20)
+
+    assert ["has died: MemoryError" in str(outcome) for outcome in asyncio.run(go())] == [True] * 5
+
+
+def test_a_crash_of_a_step_hangs_no_row_that_just_left(models, monkeypatch):
+    """Too little storage: a row leaves the batch, and the step it left for crashes."""
+    from selflengthen.engines.embedded.batch import Batch
+
+    remove = Batch.remove
+
+    def leave_and_break(self, row):
+        remove(self, row)
+        if not row.done:
+            self._model = None
+
+    monkeypatch.setattr(Batch, "remove", leave_and_break)
+
+    async def go():
+        async with TransformersEngine(str(models["qwen2"]), **ON, max_batch=6, max_batch_tokens=900, threads=1) as engine:
+            tasks = [engine.generate(ask("The old boats. " * (place % 4), tokens=300, seed=place)) for place in range(6)]
+            return await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 60)
+
+    assert any("has died" in str(outcome) for outcome in asyncio.run(go()))
+
+
+def test_a_prompt_of_no_tokens_is_refused(tmp_path):
+    model = tiny_qwen2(tmp_path, template="{{ messages[0]['content'] }}{% if messages[1:] %}{{ messages[1]['content'] }}{% endif %}")
+    with pytest.raises(RequestRefused, match="the prompt is empty"):
+        answers(model, [ask("")])
+
+
+@pytest.mark.parametrize("extreme", [{"temperature": 1e-300}, {"temperature": 1e-38}, {"repetition_penalty": 0.01}, {"repetition_penalty": 100}])
+def test_extreme_settings_are_answered(models, extreme):
+    (answer,) = answers(models["qwen2"], [ask(tokens=10, **extreme)])
+    assert answer.generated_tokens > 0
+
+
 def test_a_template_that_refuses_the_messages_refuses_the_request(models, tmp_path):
     model = tiny_qwen2(tmp_path, template="{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system turn') }}{% endif %}" + CHATML)
     request = ask()
@@ -226,6 +276,52 @@ def test_a_model_without_weights_is_refused(models, tmp_path):
     assert "model.safetensors" in opening(tmp_path / "model")
 
 
+@pytest.mark.parametrize("damage", [lambda whole: b"", lambda whole: whole[: len(whole) // 2], lambda whole: bytes(len(whole))])
+def test_damaged_weights_are_named(models, tmp_path, damage):
+    model = tmp_path / "model"
+    shutil.copytree(models["qwen2"], model)
+    (model / "model.safetensors").write_bytes(damage((model / "model.safetensors").read_bytes()))
+    said = opening(model)
+    assert said.startswith(f"model '{model}' has damaged weights (model.safetensors): ")
+    assert said.endswith("copy or download it again")
+
+
+@pytest.mark.parametrize("file", ["tokenizer.json", "tokenizer_config.json", "generation_config.json"])
+def test_a_file_of_another_shape_is_one_sentence(models, tmp_path, file):
+    shutil.copytree(models["qwen2"], tmp_path / "model")
+    (tmp_path / "model" / file).write_text("[]")
+    assert opening(tmp_path / "model").startswith(f"model folder '{tmp_path / 'model'}' cannot be loaded: ")
+
+
+@pytest.mark.parametrize(
+    ("template", "what"),
+    [
+        ("{% if x %}{{", "that fails (unexpected 'end of template')"),
+        ("{{ raise_exception('not today') }}", "that fails (not today)"),
+        ("{{ 1 + 'a' }}", "that fails (TypeError: "),
+        ("{% if messages[1:] %}{{ raise_exception('one turn') }}{% endif %}{{ messages[0]['content'] }}", "that fails (one turn)"),
+        (" ", "that leaves out what the user says"),
+    ],
+)
+def test_a_broken_chat_template_is_named_at_opening(tmp_path, template, what):
+    said = opening(tiny_qwen2(tmp_path, template=template))
+    assert said.startswith(f"model '{tmp_path}' has a chat template {what}")
+    assert "mend its chat_template.jinja" in said
+
+
+@pytest.mark.parametrize(
+    ("family", "said"), [("qwen2", "has no vocabulary: its tokenizer.json is missing or empty"), ("llama", "instantiate the backend tokenizer")]
+)
+def test_a_folder_without_tokenizer_files_is_refused_at_once(models, tmp_path, monkeypatch, family, said):
+    """The library makes a tokenizer without a vocabulary for the one, and none for the other; nobody asks the hub."""
+    asked = []
+    monkeypatch.setattr("socket.getaddrinfo", lambda *address, **how: asked.append(address))
+    model = tmp_path / "model"
+    shutil.copytree(models[family], model, ignore=shutil.ignore_patterns("tokenizer*"))
+    assert said in opening(model)
+    assert not asked
+
+
 def test_a_model_that_lacks_some_weights_is_refused(models, tmp_path):
     from safetensors.torch import load_file, save_file
 
@@ -241,6 +337,50 @@ def test_a_hub_name_without_a_network_says_so(monkeypatch):
     said = opening("nobody/no-such-model")
     assert "model 'nobody/no-such-model' is no folder here" in said
     assert "is there a network?" in said
+
+
+def test_a_hub_out_of_reach_is_asked_once_and_in_silence(monkeypatch, caplog, capfd):
+    """No retries of the library's, and none of its lines about them."""
+    from huggingface_hub.utils import logging as hub_logging
+
+    asked = []
+
+    class Unreachable:
+        def head(self, url, **how):
+            asked.append(url)
+            hub_logging.get_logger("huggingface_hub.utils._http").warning("Retrying in 1s [Retry 1/5].")
+            raise RuntimeError("Name or service not known")
+
+    monkeypatch.setattr("selflengthen.engines.embedded.loading.get_session", Unreachable)
+    before = hub_logging.get_verbosity()
+    said = opening("nobody/no-such-model")
+    assert len(asked) == 1
+    assert "is there a network?" in said
+    assert "cannot be reached: Name or service not known" in said
+    assert "Retrying" not in caplog.text + "".join(capfd.readouterr())
+    assert hub_logging.get_verbosity() == before
+
+
+def test_a_failed_opening_gives_the_memory_back(models, monkeypatch):
+    """Even while somebody holds on to the error."""
+    models_seen, freed = [], []
+
+    def full(self, *where):
+        models_seen.append(weakref.ref(self))
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate much")
+
+    monkeypatch.setattr(torch.nn.Module, "to", full)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: freed.append([seen() for seen in models_seen]))
+
+    async def go():
+        async with TransformersEngine(str(models["qwen2"]), device="cpu", dtype="float32"):
+            pass
+
+    with pytest.raises(EngineError, match="does not fit on cpu: CUDA out of memory") as error:
+        asyncio.run(go())
+    assert error.value is not None
+    assert freed == [[None]]
 
 
 def test_an_unknown_device_or_dtype_is_named(models):

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from asking import ON
+from pydantic import ValidationError
 from transformers import (
     LogitsProcessorList,
     RepetitionPenaltyLogitsProcessor,
@@ -105,3 +106,19 @@ def test_a_pick_remembers_its_token_and_greedy_rows_take_the_highest():
     assert sampler._factors[1].tolist()[:3] == [2.0, 2.0, 1.0]
     sampler.put(1, [5], samplings[0])
     assert sampler._factors[1].tolist() == [1, 1, 1, 1, 1, 2, 1, 1], "a new row forgets the old one's tokens"
+
+
+@pytest.mark.parametrize("temperature", [1e-300, 1e-46, 1e-38, 1e-20])
+def test_a_temperature_next_to_nothing_takes_the_highest(temperature):
+    sampler = Sampler(8, DEVICE)
+    sampler.resize(2, 0)
+    sampler.use([Sampling(temperature=temperature, repetition_penalty=1.0), Sampling(top_k=1, repetition_penalty=1.0)])
+    logits = torch.tensor([[1.0, 500.0, -3000.0, 499.0, 0, 0, 0, 0]] * 2).to(DEVICE)
+    for chance in (0.0, 0.5, 0.999):
+        assert sampler.pick(logits, [chance] * 2).tolist() == [1, 1]
+
+
+@pytest.mark.parametrize("penalty", [1e-300, 0.0099, 101, 1e300])
+def test_a_repetition_penalty_beyond_sense_is_no_setting(penalty):
+    with pytest.raises(ValidationError, match="repetition_penalty"):
+        Sampling(repetition_penalty=penalty)

@@ -4,9 +4,9 @@ import random
 
 import numpy as np
 import pytest
+from seedling.grammar.base import ANSWER_WORDS, EXTENDED_WORDS, count_words
 
 from seedling import corpus, train
-from seedling.grammar.base import ANSWER_WORDS, EXTENDED_WORDS, count_words
 
 CHAT = ["write", "extend", "list", "judge", "demand"]
 

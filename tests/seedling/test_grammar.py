@@ -5,9 +5,9 @@ import random
 
 import pytest
 from rapidfuzz.distance import LCSseq
-
 from seedling.grammar import load_grammar
 from seedling.grammar.base import KINDS, count_words, distinct_3, repeats, split_paragraphs, units
+
 from selflengthen.records import Kind
 
 

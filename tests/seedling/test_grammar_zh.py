@@ -6,7 +6,6 @@ import statistics
 
 import pytest
 from rapidfuzz.distance import Indel
-
 from seedling.grammar import load_grammar
 from seedling.grammar.base import ANSWER_WORDS, KINDS, Article, Sentence, count_words, distinct_3, repeats
 from seedling.grammar.zh import Chinese, numeral

@@ -271,3 +271,10 @@ def test_own_instructions_that_changed_meanwhile_are_refused(tmp_path: Path):
     file.write_text('{"instruction": "Write a long history of the new harbour."}')
     with pytest.raises(StoreError, match=r"instruct\.file: what stands in it has changed"):
         Pipeline(RunDirectory.open(directory.path))
+
+
+def test_a_language_without_held_out_instructions_is_told_before_an_iteration_begins(tmp_path: Path):
+    directory = create(tmp_path / "run", small("instruct.tries=2", script="says_no"))
+    with pytest.raises(ConfigError, match=r"no held-out instruction in en, zh \(unsuitable 24\).*measure\.file"):
+        Pipeline(directory).run()
+    assert not (directory.path / "iter_01").exists()

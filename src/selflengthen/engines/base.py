@@ -15,7 +15,7 @@ from selflengthen.text.verdict import Verdict
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What an engine can do; `plan` refuses settings that need more."""
+    """What an engine can do; a run refuses an engine that lacks what the method needs."""
 
     prefill: bool
     """Continues an opened assistant turn."""

@@ -10,6 +10,7 @@ bit, and a draw on the edge may then fall otherwise.
 import asyncio
 import gc
 import os
+import traceback
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -59,6 +60,15 @@ class TransformersEngine:
         return self._capabilities
 
     async def __aenter__(self) -> Self:
+        try:
+            await self._open()
+        except BaseException as error:
+            _forget(error)
+            await self.__aexit__(type(error), error, error.__traceback__)
+            raise
+        return self
+
+    async def _open(self) -> None:
         for name, value in PATIENT.items():
             os.environ.setdefault(name, value)  # read when torch is first imported, which is now or never
         from selflengthen.engines.embedded.batch import Batch
@@ -72,7 +82,6 @@ class TransformersEngine:
         self._loop = DecodingLoop(self._threads)
         self._loop.start(lambda: Batch(loaded, max_rows=self._max_batch, max_tokens=max_tokens, context_tokens=context))
         self._capabilities = Capabilities(prefill=True, adapters=True, seed=True, streaming=True, context_tokens=context, concurrency=self._max_batch)
-        return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         loop, self._loop, self._loaded, self._capabilities = self._loop, None, None, None
@@ -95,6 +104,8 @@ class TransformersEngine:
         if request.adapter is not None and request.adapter not in self._adapters:
             raise EngineError(f"adapter {request.adapter!r} is not loaded; loaded: {', '.join(sorted(self._adapters)) or 'none'}")
         prompt = loaded.dialogue.encode(loaded.dialogue.prompt(request))
+        if not prompt:
+            raise RequestRefused("the prompt is empty")
         room = self.capabilities.context_tokens - len(prompt)
         if room <= 0:
             raise RequestRefused(
@@ -125,6 +136,13 @@ class TransformersEngine:
         free = torch.cuda.mem_get_info(loaded.device)[0] if on_gpu else os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
         share = MEMORY_SHARE.get(loaded.device.type, 0.3)
         return max(1024, min(self._max_batch * loaded.context_tokens, int(free * share) // loaded.cache_bytes_per_token))
+
+
+def _forget(error: BaseException | None) -> None:
+    """Let an error go on without the variables of the calls it came through, which would keep a half-opened model alive."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
 
 
 def _free_memory() -> None:

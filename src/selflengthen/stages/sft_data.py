@@ -1,4 +1,4 @@
-"""Fine-tuning examples for both roles from an iteration's extensions (method.md, "Fine-tuning data and settings").
+"""Fine-tuning examples for both roles from an iteration's extensions (method.md, "Fine-tuning").
 
 An example longer than the cut-off is refused and counted. Cutting it would take its end, and with it what the method teaches.
 """

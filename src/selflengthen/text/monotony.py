@@ -1,4 +1,4 @@
-"""Texts that say one thing in many variations: windows of low diversity (method.md, "What the public code gets wrong" 13).
+"""Texts that say one thing in many variations: windows of low diversity (method.md, "Deliberate differences" 6).
 
 What does not live here: exact repetition (`repetition`), the measures themselves and their floors (`diversity`). Not in the paper.
 """

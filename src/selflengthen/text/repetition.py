@@ -32,7 +32,7 @@ class RepeatedNgram:
     """No sequence of `n` units may occur twice anywhere (method.md, "Checks" 2: 10 words for English, 13 characters for Chinese).
 
     Certain as soon as the last unit of the second occurrence is complete. `letters`: how many of the n units must hold a letter for the n-gram
-    to count; the published check has 0 and so refuses a text with two equal table borders (method.md, "What the public code gets wrong" 7).
+    to count; the published check has 0 and so refuses a text with two equal table borders (method.md, "Deliberate differences" 5).
     Occurrences may overlap: eleven times "ha" is a repeated 10-gram.
     """
 
@@ -91,7 +91,7 @@ class RepeatedNgram:
 class CjkNgram:
     """`RepeatedNgram` over CJK characters for a text that is compared by words, where a Chinese loop is one endless word.
 
-    Begins at the first CJK character and costs nothing before it (method.md, "What the public code gets wrong" 6).
+    Begins at the first CJK character and costs nothing before it (method.md, "Deliberate differences" 4).
     """
 
     def __init__(self) -> None:

@@ -37,7 +37,7 @@ def two_thirds(text: str) -> str:
 
 
 def thin_outline(text: str, rng: random.Random, drop: float = 0.2) -> str:
-    """The text with each line dropped with probability `drop`; one line that says something stays in any case (method.md, "Fine-tuning data").
+    """The text with each line dropped with probability `drop`; one line that says something stays in any case (method.md, "Fine-tuning").
 
     One number is drawn per line, in order, so the same generator state thins the same text in the same way.
     """

@@ -28,6 +28,19 @@ class Dialogue:
             self._backend.no_truncation()
             self._backend.no_padding()
 
+    def fault(self) -> str | None:
+        """What keeps tokenizer and template from being used at all, found out by one turn of each kind."""
+        if not self.decode(self.encode(MARK)).strip():
+            return "has no vocabulary: its tokenizer.json is missing or empty; put the tokenizer's files next to the weights"
+        try:
+            rendered = self._render((Message(role="user", content=MARK),), opened=True)
+            self.end_of_turn()
+        except TemplateError as error:
+            return f"has a chat template that fails ({' '.join(str(error).split())}): mend its chat_template.jinja, or copy the model again"
+        if MARK not in rendered:
+            return "has a chat template that leaves out what the user says: mend its chat_template.jinja, or copy the model again"
+        return None
+
     def prompt(self, request: Request) -> str:
         """The rendered prompt; with a prefill it ends exactly with that."""
         try:
@@ -45,7 +58,12 @@ class Dialogue:
 
     def _render(self, messages: Sequence[Message], *, opened: bool) -> str:
         turns = [{"role": message.role, "content": message.content} for message in messages]
-        rendered: str = self._tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=opened)
+        try:
+            rendered: str = self._tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=opened)
+        except TemplateError:
+            raise
+        except Exception as error:  # a template is a program, and whatever can be wrong in one comes out here
+            raise TemplateError(f"{type(error).__name__}: {error}") from error
         return rendered
 
     def encode(self, text: str) -> list[int]:

@@ -3,6 +3,7 @@
 Never asks a person anything, never runs code from a model folder, and looks at what is on disk before the network.
 """
 
+import logging
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,9 @@ from typing import Any
 
 import torch
 import transformers
+from huggingface_hub import constants, get_session
+from huggingface_hub.utils import logging as hub_logging
+from safetensors import SafetensorError, safe_open
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from selflengthen.engines.embedded import attention
@@ -61,10 +65,14 @@ def load(name: str, device_name: str, dtype_name: str) -> Loaded:
         except OSError:
             if is_folder:
                 raise
+            _reach_hub()
             tokenizer, model, report = _read(name, dtype, local_files_only=False)
     missing = sorted(report["missing_keys"])
     if missing:
         raise EngineError(f"model {name!r} lacks weights: {', '.join(missing[:3])}{' ...' if missing[3:] else ''}; its files are incomplete")
+    dialogue = Dialogue(tokenizer)
+    if fault := dialogue.fault():
+        raise EngineError(f"model {name!r} {fault}")
     try:
         model = model.to(device).eval()
     except RuntimeError as error:  # torch's out-of-memory error is one, and so is the driver's
@@ -72,7 +80,6 @@ def load(name: str, device_name: str, dtype_name: str) -> Loaded:
             f"model {name!r} does not fit on {device}: {str(error).splitlines()[0]}. Free its memory, or name another device"
         ) from error
     model.requires_grad_(requires_grad=False)
-    dialogue = Dialogue(tokenizer)
     return _describe(name, model, tokenizer, dialogue, device)
 
 
@@ -84,6 +91,14 @@ def _read(name: str, dtype: Any, **found: bool) -> tuple[Any, Any, dict[str, Any
         raise EngineError(f"model {name!r} has no chat template: use an instruct model, or put a chat_template.jinja next to its tokenizer")
     model, report = AutoModelForCausalLM.from_pretrained(name, config=config, dtype=dtype, output_loading_info=True, trust_remote_code=False, **found)
     return tokenizer, model, report
+
+
+def _reach_hub() -> None:
+    """Ask the hub once whether it is there: the library would ask six times over half a minute."""
+    try:
+        get_session().head(constants.ENDPOINT, timeout=constants.HF_HUB_DOWNLOAD_TIMEOUT)
+    except Exception as error:
+        raise OSError(f"{constants.ENDPOINT} cannot be reached: {error}") from error
 
 
 def _describe(name: str, model: Any, tokenizer: Any, dialogue: Dialogue, device: torch.device) -> Loaded:
@@ -156,18 +171,37 @@ def _source(name: str) -> bool:
 
 @contextmanager
 def _plain_errors(name: str) -> Iterator[None]:
-    """The library's many ways to say that a model cannot be had, as one sentence."""
-    before = transformers.utils.logging.is_progress_bar_enabled()
+    """The library's many ways to say that a model cannot be had, as one sentence, without its own lines on the way."""
+    bar, verbosity = transformers.utils.logging.is_progress_bar_enabled(), hub_logging.get_verbosity()
     transformers.utils.logging.disable_progress_bar()
+    hub_logging.set_verbosity(logging.ERROR)
     try:
         yield
     except EngineError:
         raise
-    except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
+    except SafetensorError as error:
+        raise EngineError(
+            f"model {name!r} has damaged weights{_damaged(Path(name))}: {error}. Its copy was cut short or overwritten; copy or download it again"
+        ) from error
+    except Exception as error:  # the library reads files that others wrote, and falls over them in any way there is
         reason = " ".join(str(error).split())
         if Path(name).is_dir():
             raise EngineError(f"model folder {name!r} cannot be loaded: {reason}") from error
+        if not isinstance(error, OSError):
+            raise EngineError(f"model {name!r} cannot be loaded: {reason}") from error
         raise EngineError(f"model {name!r} is no folder here, and the hub did not give it (is there a network?): {reason}") from error
     finally:
-        if before:
+        hub_logging.set_verbosity(verbosity)
+        if bar:
             transformers.utils.logging.enable_progress_bar()
+
+
+def _damaged(folder: Path) -> str:
+    """The first file of weights in a folder that cannot be opened, to be put into a sentence."""
+    for file in sorted(folder.glob("*.safetensors")):
+        try:
+            with safe_open(file, framework="pt"):
+                pass
+        except SafetensorError:
+            return f" ({file.name})"
+    return ""

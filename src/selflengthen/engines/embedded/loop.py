@@ -32,6 +32,8 @@ class DecodingLoop:
         self._waiting: deque[Row] = deque()
         """Rows not yet in the batch; the thread's own, as the batch is."""
         self._batch: Batch | None = None
+        self._held: list[Row] = []
+        """Every row that the batch has a hand on, as it was before: a crash may leave some of them nowhere else."""
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="selflengthen-engine")
         self._running: Future[None] | None = None
 
@@ -83,8 +85,9 @@ class DecodingLoop:
             self._arrived.clear()
             self._waiting.clear()
             self._commands.clear()
+        rows += self._held
+        self._held.clear()
         if self._batch is not None:
-            rows += self._batch.rows
             self._batch.bank.close()
             self._batch = None
         for row in rows:
@@ -100,7 +103,9 @@ class DecodingLoop:
             batch = self._batch = make_batch()
             while self._take(batch):
                 self._drop_cancelled(batch)
-                if portion := self._portion(batch):
+                portion = self._portion(batch)
+                self._held = [*batch.rows, *portion]
+                if portion:
                     batch.admit(portion)
                 if batch.rows:
                     self._waiting.extendleft(batch.step())

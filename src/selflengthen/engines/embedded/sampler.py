@@ -15,6 +15,9 @@ from selflengthen.records import Sampling
 MARGIN = 16
 """Candidates beyond the largest top-k: the library keeps all tokens that equal the k-th, and 16-bit logits tie."""
 
+COLDEST = 1e-20
+"""Below this temperature the highest logit wins anyway, and a logit divided by it may overflow 32 bits: the row is greedy."""
+
 
 @dataclass(slots=True)
 class Settings:
@@ -35,7 +38,7 @@ class Settings:
 
     @classmethod
     def of(cls, samplings: Sequence[Sampling], vocabulary: int, device: torch.device) -> "Settings":
-        greedy = [one.temperature == 0 for one in samplings]
+        greedy = [one.temperature < COLDEST for one in samplings]
         top_k = [min(one.top_k or vocabulary, vocabulary) for one in samplings]
         penalties = [one.repetition_penalty for one in samplings]
 
@@ -47,7 +50,7 @@ class Settings:
             all_greedy=all(greedy),
             penalised=any(penalty != 1 for penalty in penalties),
             shrinking=all(penalty >= 1 for penalty in penalties),
-            temperature=column([one.temperature or 1.0 for one in samplings]),
+            temperature=column([1.0 if cold else one.temperature for one, cold in zip(samplings, greedy, strict=True)]),
             top_k=torch.tensor(top_k, device=device)[:, None] - 1,
             below=column([1 - one.top_p for one in samplings]),
             candidates=min(vocabulary, max(top_k) + MARGIN),
