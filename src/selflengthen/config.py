@@ -43,12 +43,43 @@ class ModelSettings(Settings):
         return str(Path(path).absolute()) if path != "seedling" and Path(path).is_dir() else path
 
 
+class VllmSettings(Settings):
+    """How `engine.kind = "vllm"` starts its servers. Flags only change speed and memory; that the model is the same is checked."""
+
+    command: tuple[str, ...] = Field(
+        (), json_schema_extra=FREE, description="what starts a server, without flags; empty: vLLM of this environment, else `vllm serve`"
+    )
+    args: tuple[str, ...] = Field((), json_schema_extra=FREE, description="further flags, as `vllm serve` takes them")
+    env: dict[str, str] = Field({}, json_schema_extra=FREE, description="further environment variables")
+    gpus: tuple[int, ...] = Field((), json_schema_extra=FREE, description="GPUs to use, by number; empty: all that are visible")
+    tensor_parallel: int = Field(0, ge=0, json_schema_extra=FREE, description="GPUs per server; 0: the fewest that hold the weights")
+    replicas: int = Field(0, ge=0, json_schema_extra=FREE, description="servers; 0: as many as the GPUs allow")
+    gpu_memory: float = Field(0.9, gt=0, le=1, json_schema_extra=FREE, description="share of a GPU's memory a server may take")
+    start_seconds: float = Field(1800.0, gt=0, json_schema_extra=FREE, description="a server that is not ready after this time has failed")
+
+
 class EngineSettings(Settings):
     """What answers."""
 
-    kind: Literal["transformers", "scripted"] = Field("transformers", description="transformers: embedded; scripted: a pretended model, for tests")
-    max_batch: Positive = Field(32, json_schema_extra=FREE, description="requests that run at once")
-    threads: int = Field(0, ge=0, json_schema_extra=FREE, description="of torch on a CPU; 0 = torch's own choice. A small model is fastest with 1")
+    kind: Literal["transformers", "openai", "vllm", "scripted"] = Field(
+        "transformers",
+        description="transformers: embedded; openai: servers that run already; vllm: servers the run starts; scripted: no model, for tests",
+    )
+    max_batch: Positive = Field(32, json_schema_extra=FREE, description="transformers, scripted: requests that run at once")
+    threads: int = Field(0, ge=0, json_schema_extra=FREE, description="torch's on a CPU; 0 = its own choice. A small model is fastest with 1")
+    urls: tuple[str, ...] = Field((), json_schema_extra=FREE, description="openai: base URLs (http://127.0.0.1:8000/v1); load is spread")
+    served_name: str = Field("", json_schema_extra=FREE, description="openai: the model's name there; empty: model.path, or the only one")
+    api_key_env: str = Field("OPENAI_API_KEY", json_schema_extra=FREE, description="openai: environment variable with the key")
+    prefill: Literal["auto", "chat", "completions"] = Field(
+        "auto",
+        description="openai, vllm: how an answer goes on from its opening. completions: the prompt is rendered here, by model.path's tokenizer; "
+        "chat: continue_final_message; auto: the first of these that the server takes",
+    )
+    context_tokens: int = Field(0, ge=0, json_schema_extra=FREE, description="openai: if the server does not tell; 0: ask it")
+    concurrency: int = Field(0, ge=0, json_schema_extra=FREE, description="openai, vllm: most requests in flight per server; 0: found")
+    silence_seconds: float = Field(60.0, gt=0, json_schema_extra=FREE, description="openai, vllm: then a silent server is asked if it lives")
+    wait_seconds: float = Field(600.0, ge=0, json_schema_extra=FREE, description="openai: for a server, when none answers")
+    vllm: VllmSettings = VllmSettings()
     script: str = Field("selflengthen.engines.pretend:pretend", description="scripted only: `module:function` that answers a request")
     delay_seconds: float = Field(0.0, ge=0, json_schema_extra=FREE, description="scripted only: time each piece of text takes")
 
@@ -174,8 +205,12 @@ class Config(Settings):
                 raise ValueError(f"{section}.count = {count} is less than one for each of {len(self.languages)} languages")
         if self.engine.kind == "scripted" and self.train.kind == "lora":
             raise ValueError("engine.kind = 'scripted' cannot use the adapters of train.kind = 'lora': set train.kind = 'scripted' too")
-        if self.engine.kind == "transformers" and self.train.kind == "scripted":
-            raise ValueError("train.kind = 'scripted' makes adapters that engine.kind = 'transformers' cannot load: set train.kind = 'lora'")
+        if self.engine.kind != "scripted" and self.train.kind == "scripted":
+            raise ValueError(f"train.kind = 'scripted' makes adapters that engine.kind = {self.engine.kind!r} cannot load: set train.kind = 'lora'")
+        if self.engine.kind == "openai" and not self.engine.urls:
+            raise ValueError(
+                "engine.kind = 'openai' needs engine.urls, the base URLs of the servers: -o 'engine.urls=[\"http://127.0.0.1:8000/v1\"]'"
+            )
         return self
 
     def share(self, count: int, language: str) -> int:

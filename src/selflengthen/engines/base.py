@@ -28,7 +28,7 @@ class Capabilities:
     context_tokens: int
     """Prompt and answer together."""
     concurrency: int
-    """Requests that run at once at full speed."""
+    """Requests worth having in flight now. An engine that finds its own limit says another number as it learns: ask again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +64,10 @@ class Completion:
     prompt_tokens: int
     generated_tokens: int
     verdict: Verdict | None = None
+    cached_tokens: int = 0
+    """Of the prompt, those the engine had computed before; 0 where it does not say."""
+    engine_seconds: float = 0.0
+    """This request's share of the time the engine was at work; filled in by `engines.metered`."""
 
 
 class Watch(Protocol):
@@ -92,6 +96,10 @@ class Engine(Protocol):
 
     async def load(self, adapter: Adapter) -> None:
         """Make `adapter.name` usable in requests. A name can be loaded once, with one set of weights."""
+        ...
+
+    async def unload(self, name: str) -> None:
+        """Forget an adapter that no request in flight uses, and give its memory back. EngineError when it is not loaded."""
         ...
 
 

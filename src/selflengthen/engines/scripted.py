@@ -65,6 +65,10 @@ class ScriptedEngine:
             raise EngineError(f"adapter {adapter.name!r} is already loaded; a name is used once")
         self._loaded[adapter.name] = adapter
 
+    async def unload(self, name: str) -> None:
+        if self._loaded.pop(name, None) is None:
+            raise EngineError(f"adapter {name!r} is not loaded; loaded: {', '.join(self._loaded) or 'none'}")
+
     async def generate(self, request: Request, watch: Watch | None = None) -> Completion:
         if self._room is None:
             raise EngineError("the scripted engine is not open: use it as `async with`")

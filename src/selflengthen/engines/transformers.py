@@ -96,6 +96,13 @@ class TransformersEngine:
         await asyncio.wrap_future(loop.order(lambda batch: batch.bank.add(adapter)))
         self._adapters.add(adapter.name)
 
+    async def unload(self, name: str) -> None:
+        loop = self._open_loop()
+        if name not in self._adapters:
+            raise EngineError(f"adapter {name!r} is not loaded; loaded: {', '.join(sorted(self._adapters)) or 'none'}")
+        self._adapters.discard(name)
+        await asyncio.wrap_future(loop.order(lambda batch: batch.bank.remove(name)))
+
     async def generate(self, request: Request, watch: Watch | None = None) -> Completion:
         from selflengthen.engines.embedded.row import Reply, Row
 

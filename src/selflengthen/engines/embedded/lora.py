@@ -92,6 +92,14 @@ class LoraBank:
             self._sites[path].up[adapter.name] = up * _scaling(config, path)
         self._names.append(adapter.name)
 
+    def remove(self, name: str) -> None:
+        """Drop an adapter's weights. No row in flight may use it."""
+        self.select(())  # the sites let go of what they stacked for the last step
+        self._names.remove(name)
+        for site in self._sites.values():
+            site.down.pop(name, None)
+            site.up.pop(name, None)
+
     def _fit(self, adapter: Adapter, path: str, pair: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
         """The two matrices as the products want them, if they fit the model's layer."""
         try:
