@@ -10,6 +10,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from selflengthen.report.status import run_figures
+
 SETTINGS = [
     "engine.kind=scripted",
     "train.kind=scripted",
@@ -66,6 +68,16 @@ def test_killed_again_and_again_a_run_ends_like_one_that_was_not(tmp_path: Path)
         break
     assert kills >= 3
     assert rows(mortal) == rows(whole)
+    assert tokens(mortal) == tokens(whole), "what was done before a kill was lost from the sums, or counted twice"
+
+
+def tokens(path: Path) -> dict[str, Any]:
+    """What the run cost by its status, without the time."""
+    cost = run_figures(path).model_dump()["cost"]
+    for stage in (cost["total"], *cost["stages"].values()):
+        assert stage.pop("engine_seconds") > 0
+        assert stage["generated"] > 0
+    return cost
 
 
 def tear(dice: random.Random, path: Path) -> None:

@@ -8,6 +8,7 @@ Keys are readable and say where a row hangs: `1-en-0042` is the English instruct
 same work share it, so what is still owed is plain set arithmetic.
 """
 
+from collections import Counter
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -93,6 +94,25 @@ class Message(Record):
     content: str
 
 
+class Spent(Record):
+    """What some work with a model cost, summed over its requests."""
+
+    prompt: Count = Field(0, description="prompt tokens; a prompt counts each time it is asked, and so does what an answer goes on from")
+    cached: Count = Field(0, description="those of the prompt that the engine had computed before; 0 where it does not say")
+    generated: Count = Field(0, description="generated tokens")
+    cut: dict[Reason, Count] = Field({}, description="those of the generated that were cut away to salvage the rest, by what was wrong with them")
+    seconds: float = Field(0.0, ge=0, description="shares of the time the engine was at work: engines.metered")
+
+    def __add__(self, other: "Spent") -> "Spent":
+        return Spent(
+            prompt=self.prompt + other.prompt,
+            cached=self.cached + other.cached,
+            generated=self.generated + other.generated,
+            cut=dict(Counter(self.cut) + Counter(other.cut)),
+            seconds=round(self.seconds + other.seconds, 6),
+        )
+
+
 class Attempt(Record):
     """One failed try at a row. `text` is what there was when it failed."""
 
@@ -100,8 +120,12 @@ class Attempt(Record):
     detail: str = ""
     text: str = ""
     words: Count = 0
-    tokens: Count = 0
-    """Generated tokens spent on this try."""
+    spent: Spent = Spent()
+
+    @property
+    def tokens(self) -> int:
+        """Generated tokens."""
+        return self.spent.generated
 
 
 class Made(Record):
@@ -112,10 +136,15 @@ class Made(Record):
     sampling: Sampling
     recipe: str
     seed: int
-    tokens: Count = Field(0, description="generated tokens of the try that was kept")
+    spent: Spent = Field(Spent(), description="on the try that was kept")
     salvaged: Count = Field(0, description="times the kept text was cut back to a clean paragraph and continued")
-    seconds: float = Field(0.0, ge=0)
+    seconds: float = Field(0.0, ge=0, description="from the first try to the last, side by side with other work")
     failed: tuple[Attempt, ...] = Field((), description="the tries before the one that was kept")
+
+    @property
+    def tokens(self) -> int:
+        """Generated tokens of the try that was kept."""
+        return self.spent.generated
 
     @property
     def tokens_rejected(self) -> int:
@@ -156,7 +185,12 @@ class Step(Record):
     detail: str = ""
     text: str = ""
     words: Count = 0
-    tokens: Count = 0
+    spent: Spent = Field(Spent(), description="on both its requests, the free rewriting of the first half and the rewriting of the whole")
+
+    @property
+    def tokens(self) -> int:
+        """Generated tokens."""
+        return self.spent.generated
 
 
 class Extension(Record):
@@ -196,7 +230,12 @@ class Rejection(Record):
     parent: str | None = None
     attempts: tuple[Attempt, ...] = ()
     steps: tuple[Step, ...] = ()
-    tokens: Count = Field(0, description="generated tokens spent on this row")
+    spent: Spent = Field(Spent(), description="on all its tries")
+
+    @property
+    def tokens(self) -> int:
+        """Generated tokens."""
+        return self.spent.generated
 
 
 class Selection(Record):

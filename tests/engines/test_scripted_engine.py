@@ -71,7 +71,7 @@ def test_scripts_by_name():
 
 def test_the_door_knows_its_engines():
     assert isinstance(open_engine("scripted", concurrency=3), ScriptedEngine)
-    with pytest.raises(ConfigError, match="'oracle' is unknown; there are: scripted, transformers"):
+    with pytest.raises(ConfigError, match="'oracle' is unknown; there are: openai, scripted, transformers, vllm"):
         open_engine("oracle")
     with pytest.raises(ConfigError, match=r"do not fit the scripted engine.*wings"):
         open_engine("scripted", wings=2)

@@ -3,29 +3,25 @@
 from pathlib import Path
 
 import pytest
+from rows import made, response, spent, words
 
 from selflengthen.config import load_config
 from selflengthen.pipeline import Pipeline, create
-from selflengthen.records import Attempt, Extension, Instruction, Kind, Made, Reason, Rejection, Response, Sampling, Selection, SftExample, Step
+from selflengthen.records import (
+    Attempt,
+    Extension,
+    Instruction,
+    Kind,
+    Reason,
+    Rejection,
+    Selection,
+    SftExample,
+    Step,
+)
 from selflengthen.stages.ledger import Ledger
 from selflengthen.store import RunDirectory
 
 SMALL = ["engine.kind=scripted", "train.kind=scripted", "instruct.count=6", "measure.count=4", "iterations=2", "measure.min_pass_rate=0"]
-
-
-def made(tokens: int = 100, *failed: Attempt, adapter: str | None = None, salvaged: int = 0) -> Made:
-    return Made(model="seedling", adapter=adapter, sampling=Sampling(), recipe="en@1", seed=7, tokens=tokens, failed=failed, salvaged=salvaged)
-
-
-def words(count: int) -> str:
-    return " ".join(f"w{n}" for n in range(count))
-
-
-def response(key: str, count: int, tokens: int = 100, *failed: Attempt) -> Response:
-    parent = key.rpartition(".")[0]
-    return Response(
-        key=key, parent=parent, language="en", kind=Kind.PERSONAL, instruction="Tell.", text=words(count), words=count, made=made(tokens, *failed)
-    )
 
 
 @pytest.fixture
@@ -38,15 +34,15 @@ def by_hand(tmp_path: Path) -> Path:
     for index, count in enumerate((10, 20, 30)):
         key = f"1-en-{index:04d}"
         instructions.write(Instruction(key=key, language="en", kind=Kind.PERSONAL, text=words(count), examples=("One.", "Two."), made=made(10)))
-    duplicate = Attempt(reason=Reason.DUPLICATE, detail="near to: w0", text="w0 w1", words=2, tokens=5)
-    instructions.write(Rejection(key="1-en-0003", stage="instruct", language="en", reason=Reason.DUPLICATE, attempts=(duplicate,), tokens=5))
+    duplicate = Attempt(reason=Reason.DUPLICATE, detail="near to: w0", text="w0 w1", words=2, spent=spent(5))
+    instructions.write(Rejection(key="1-en-0003", stage="instruct", language="en", reason=Reason.DUPLICATE, attempts=(duplicate,), spent=spent(5)))
     repeated = Attempt(
-        reason=Reason.REPEATED, detail="10 units occur twice: 'again and again'", text="Once again and again " * 20, words=80, tokens=40
+        reason=Reason.REPEATED, detail="10 units occur twice: 'again and again'", text="Once again and again " * 20, words=80, spent=spent(40)
     )
     for key, count in (("1-en-0000.r0", 100), ("1-en-0000.r1", 200), ("1-en-0001.r0", 50)):
         responses.write(response(key, count, 100, *([repeated] if count == 200 else [])))
     responses.write(response("1-en-0002.r0", 300))
-    unfinished = Attempt(reason=Reason.UNFINISHED, detail="ends with 'and'", text="a b and", words=3, tokens=60)
+    unfinished = Attempt(reason=Reason.UNFINISHED, detail="ends with 'and'", text="a b and", words=3, spent=spent(60))
     responses.write(
         Rejection(
             key="1-en-0001.r1",
@@ -56,14 +52,14 @@ def by_hand(tmp_path: Path) -> Path:
             detail="ends with 'and'",
             parent="1-en-0001",
             attempts=(repeated, unfinished),
-            tokens=100,
+            spent=spent(100),
         )
     )
     chosen = Selection(key="1-en-w000", kept=("1-en-0000.r0", "1-en-0000.r1"), dropped=("1-en-0001.r0",))
     ledger.selections(1, "respond").append(chosen)
     steps = (
-        Step(attempt=0, round=0, reason=Reason.NOT_LONGER, detail="90 words after 100", text=words(90), words=90, tokens=70),
-        Step(attempt=0, round=1, text=words(150), words=150, tokens=130),
+        Step(attempt=0, round=0, reason=Reason.NOT_LONGER, detail="90 words after 100", text=words(90), words=90, spent=spent(70)),
+        Step(attempt=0, round=1, text=words(150), words=150, spent=spent(130, repeated=30)),
     )
     extensions.write(
         Extension(
@@ -77,7 +73,7 @@ def by_hand(tmp_path: Path) -> Path:
             text=words(150),
             words=150,
             steps=steps,
-            made=made(200, adapter="extender-1", salvaged=2),
+            made=made(200, adapter="extender-1", salvaged=2, repeated=30),
         )
     )
     ledger.selections(1, "extend").append(Selection(key="1-en", kept=("1-en-0000.r0.x0",), dropped=()))

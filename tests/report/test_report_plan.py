@@ -48,10 +48,10 @@ def test_no_run_exceeds_its_bounds(scripted: Path):
     measured = ledger.measurement(0)
     bounds = {(each.iteration, each.stage): each for each in estimates(ledger.run.config, ledger, measured)}
     for each in run_figures(scripted).iterations:
-        for stage, slot in zip(("instruct", "respond", "extend"), each.slots.values(), strict=True):
-            bound = bounds[each.iteration, stage]
-            assert 0 < slot.tokens.generated < bound.tokens_most
-            assert slot.tokens.generated / 4 < bound.tokens < slot.tokens.generated * 4  # an estimate, not a guess
+        for stage in ("instruct", "respond", "extend", "measure"):
+            bound, cost = bounds[each.iteration, stage], each.cost.stages[stage]
+            assert 0 < cost.generated < bound.tokens_most
+            assert cost.generated / 4 < bound.tokens < cost.generated * 4  # an estimate, not a guess
             assert bound.state == "done"
 
 

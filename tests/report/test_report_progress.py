@@ -119,8 +119,8 @@ def test_chatter_goes_above_the_display(clock: Clock):
     seen = view(clock, terminal=True)
     with seen:
         seen(StageBegan(1, "respond", 100, 0))
-        print("a library says hello")  # noqa: T201  # as libraries do
-        print("a library warns", file=sys.stderr)  # noqa: T201
+        print("a library says hello")  # as libraries do
+        print("a library warns", file=sys.stderr)
         assert sys.stdout is not sys.__stdout__
     text = seen.console.file.getvalue()
     assert "a library says hello\n" in text

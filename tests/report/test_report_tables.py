@@ -8,9 +8,10 @@ from rich.cells import cell_len
 from rich.console import Console, RenderableType
 
 from selflengthen.records import Figures, Gate
+from selflengthen.report.cost import Cost, StageCost
 from selflengthen.report.screen import amount, duration, excerpt, one_line, printable, screen
-from selflengthen.report.status import BaseFigures, HeldOutFigures, IterationFigures, RunFigures, Tokens, held_out
-from selflengthen.report.tables import best_adapter, growth_table, next_steps, status_page
+from selflengthen.report.status import BaseFigures, HeldOutFigures, IterationFigures, RunFigures, held_out
+from selflengthen.report.tables import best_adapter, cost_table, growth_table, next_steps, status_page
 
 
 def shown(what: RenderableType, width: int = 80) -> str:
@@ -33,6 +34,21 @@ def figures(mean: float, distinct: float = 0.9) -> Figures:
     )
 
 
+def spent(times: int) -> Cost:
+    """Figures of the greatest widths."""
+    stage = StageCost(
+        prompt=987_654_321 * times,
+        cached=555_555_555 * times,
+        generated=123_456 * times,
+        rejected=43_210 * times,
+        rejected_by_reason={"wrong_language": 40_741 * times, "not_longer": 2_469 * times},
+        rejected_share_by_reason={"wrong_language": 0.33, "not_longer": 0.02, "repeated": 0.0004},
+        not_selected=24_691 * times,
+        engine_seconds=36_754.6 * times,
+    )
+    return Cost(total=stage, stages={"respond": stage, "extend": StageCost(), "measure": stage}, kept_words=9, tokens_per_kept_word=123.456)
+
+
 def iteration(number: int, mean: float, *gates: Gate) -> IterationFigures:
     now, base = figures(mean, 0.81), figures(1000.0)
     grown: HeldOutFigures = held_out(now, base, base)
@@ -41,7 +57,7 @@ def iteration(number: int, mean: float, *gates: Gate) -> IterationFigures:
         stage=None,
         slots={},
         examples={},
-        tokens=Tokens(generated=1000, rejected=250),
+        cost=spent(number),
         held_out=grown,
         languages={"en": grown, "zh": grown},
         gates=gates,
@@ -61,6 +77,7 @@ def run(*iterations: IterationFigures, path: str = "runs/a b") -> RunFigures:
         iterations_wanted=3,
         base=BaseFigures(**base.model_dump(), languages={"en": base, "zh": base}),
         iterations=iterations,
+        cost=spent(3),
     )
 
 
@@ -86,6 +103,30 @@ def test_growth_table_fits(width: int):
     assert max(map(len, lines)) <= width
     assert sum("8,765" in line for line in lines) == 3
     assert not any("…" in line for line in lines)
+
+
+def test_the_cost_table_says_what_was_spent_and_what_it_was_lost_to():
+    lines = shown(cost_table(run(iteration(1, 2000.0))), 100).splitlines()
+    rows = [line.split() for line in lines]
+    cells = ["988M", "56%", "123k", "35%", "20%", "10:12:35"]
+    lost = ["wrong_language", "33%,", "not_longer"]
+    assert ["1", "respond", *cells, *lost] in rows
+    assert ["measure", *cells, *lost] in rows
+    assert ["all", *cells, "123.46", *lost] in rows
+    assert ["run", "all", "2.96G", "56%", "370k", "35%", "20%", "30:37:44", "123.46", *lost] in rows
+    text = "\n".join(lines)
+    assert "extend" not in text.split("/word: ")[0], "a stage that cost nothing has no row"
+    assert "repeated" not in text, "less than half a percent is not worth a word"
+
+
+@pytest.mark.parametrize("width", [80, 100])
+def test_the_cost_table_fits(width: int):
+    lines = shown(cost_table(run(iteration(1, 2000.0), iteration(2, 2000.0))), width).splitlines()
+    assert max(map(len, lines)) <= width
+    assert not any("…" in line for line in lines)
+    assert sum("10:12:35" in line for line in lines) == 3
+    last = "".join(line[lines[1].index("lost to") :].strip() for line in lines)  # the column, its folded lines joined
+    assert last.count("wrong_language 33%,not_longer2%" if width == 80 else "wrong_language 33%, not_longer2%") == 7
 
 
 def test_nothing_is_taken_for_markup_and_nothing_acts():

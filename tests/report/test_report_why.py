@@ -25,7 +25,8 @@ def test_an_extension_with_all_that_it_came_from_and_became(by_hand: Path):
     came_from = text[text.index("Came from") : text.index("Made by")]
     assert came_from.index("1-en-0000  instruction, kept, 10 words") < came_from.index("1-en-0000.r0  response, kept and selected, 100 words")
     assert "seedling with extender-1, recipe en@1" in text
-    assert "200 tokens, 2 times cut back to a clean paragraph and continued" in text
+    assert "200 tokens, 30 of them cut away (repeated 30), 2 times cut back to a clean paragraph and continued" in text
+    assert "20 s of the engine's time" in text
     assert "try 1 round 1: not_longer, 90 words, 70 tokens (90 words after 100)" in text
     assert "try 1 round 2: taken, 150 words, 130 tokens" in text
     assert "selected, in window 1-en: 1 of 1 were selected" in text

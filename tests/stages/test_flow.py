@@ -12,6 +12,7 @@ from runs import datasets, small
 from selflengthen.errors import ConfigError, StoreError, TrainerError
 from selflengthen.pipeline import Pipeline, create
 from selflengthen.records import Kind, Reason
+from selflengthen.report.status import run_figures
 from selflengthen.stages.events import RowWritten
 from selflengthen.stages.ledger import Ledger
 from selflengthen.store import RunDirectory
@@ -86,6 +87,9 @@ def test_a_run_that_dies_again_and_again_ends_like_one_that_did_not(start, tmp_p
             scripts.LIMIT.clear()
     assert deaths > 5
     assert datasets(directory.path) == datasets(whole.path)
+    one, other = (run_figures(run.path).cost for run in (directory, whole))
+    assert {name: stage.generated for name, stage in one.stages.items()} == {name: stage.generated for name, stage in other.stages.items()}
+    assert one.tokens_per_kept_word == other.tokens_per_kept_word
 
 
 def tear(dice: random.Random, run: Path) -> None:

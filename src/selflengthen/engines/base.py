@@ -4,12 +4,12 @@ An engine is an async context manager: entering it starts what it needs, leaving
 in flight; the engine batches them as it likes.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from types import TracebackType
 from typing import Protocol, Self
 
-from selflengthen.records import Adapter, Message, Sampling
+from selflengthen.records import Adapter, Message, Sampling, Spent
 from selflengthen.text.verdict import Verdict
 
 
@@ -64,10 +64,15 @@ class Completion:
     prompt_tokens: int
     generated_tokens: int
     verdict: Verdict | None = None
-    cached_tokens: int = 0
+    cached_tokens: int = field(default=0, compare=False)
     """Of the prompt, those the engine had computed before; 0 where it does not say."""
-    engine_seconds: float = 0.0
+    engine_seconds: float = field(default=0.0, compare=False)
     """This request's share of the time the engine was at work; filled in by `engines.metered`."""
+
+    @property
+    def spent(self) -> Spent:
+        """What it cost, as rows say it."""
+        return Spent(prompt=self.prompt_tokens, cached=self.cached_tokens, generated=self.generated_tokens, seconds=round(self.engine_seconds, 6))
 
 
 class Watch(Protocol):
@@ -100,6 +105,13 @@ class Engine(Protocol):
 
     async def unload(self, name: str) -> None:
         """Forget an adapter that no request in flight uses, and give its memory back. EngineError when it is not loaded."""
+        ...
+
+    async def rest(self) -> bool:
+        """Nothing is asked for a while, and another process wants the device. True: what it needs is free, and the next request wakes this engine.
+
+        False: only closing would free it.
+        """
         ...
 
 

@@ -17,10 +17,10 @@ from rich.live import Live
 from rich.text import Text
 
 from selflengthen.records import Measurement
-from selflengthen.report.screen import amount, counted, duration, percent
+from selflengthen.report.screen import amount, counted, duration, percent, printable
 from selflengthen.report.status import held_out
 from selflengthen.report.tables import result_lines
-from selflengthen.stages.events import Event, Measured, RowWritten, StageBegan, StageEnded, TrainStep
+from selflengthen.stages.events import Event, Measured, Notice, RowWritten, StageBegan, StageEnded, TrainStep
 
 REFRESH = 4
 """Times a second that the live display is drawn."""
@@ -110,6 +110,8 @@ class ProgressView:
                 self._train_step(event)
             case Measured():
                 self._measured(event)
+            case Notice():
+                self._print(Text(printable(event.text), "dim"))
 
     def seen_before(self, measured: Iterable[Measurement | None]) -> None:
         """Measurements of earlier attempts, to compare with."""

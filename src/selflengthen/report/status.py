@@ -1,6 +1,7 @@
 """The figures of a run, from what is on its disk: finished, unfinished, running or crashed. Their JSON is `status --json`.
 
-What does not live here: how figures look (`tables`). Needs no lock and repairs nothing: see `RunDirectory.open(readonly=True)`.
+What does not live here: what it cost (`cost`), how figures look (`tables`). Needs no lock and repairs nothing: see
+`RunDirectory.open(readonly=True)`.
 """
 
 import json
@@ -10,11 +11,12 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from selflengthen.records import Figures, Gate, Measurement, Reason, Record, Role
-from selflengthen.stages.ledger import STAGES, Ledger
-from selflengthen.stages.spent import tokens_of
+from selflengthen.report.cost import Cost, Tally, cost_of_iteration, cost_of_run
+from selflengthen.report.shown import Shown
+from selflengthen.stages.ledger import SLOTS, STAGES, Ledger
 from selflengthen.store import RunDirectory
 from selflengthen.text import count_words
 
@@ -31,19 +33,6 @@ EVENT = b'{"time": '
 State = Literal["new", "running", "stopped", "finished"]
 
 
-class Shown(BaseModel):
-    """Base of all figures: made once, of known fields."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Tokens(Shown):
-    """Generated tokens, and those of them that went into text that failed its checks."""
-
-    generated: int = 0
-    rejected: int = 0
-
-
 class SlotFigures(Shown):
     """One slot of an iteration. What the length-biased selection dropped is not kept: it counts as `not_selected`."""
 
@@ -52,7 +41,6 @@ class SlotFigures(Shown):
     rejected: dict[str, int]
     words_mean: float | None = Field(description="of the kept rows; null while there are none")
     words_p90: float | None
-    tokens: Tokens
     done: bool = Field(description="marked complete: nothing more will be written")
 
     @property
@@ -92,7 +80,7 @@ class IterationFigures(Shown):
     stage: str | None = Field(description="the stage that comes next or is under way; null when the iteration is finished")
     slots: dict[str, SlotFigures]
     examples: dict[str, Examples]
-    tokens: Tokens
+    cost: Cost
     held_out: HeldOutFigures
     languages: dict[str, HeldOutFigures]
     gates: tuple[Gate, ...]
@@ -104,8 +92,8 @@ class IterationFigures(Shown):
 class BaseFigures(HeldOutFigures):
     """The base model's held-out figures."""
 
-    languages: dict[str, HeldOutFigures] = {}
-    tokens: Tokens = Tokens()
+    languages: dict[str, HeldOutFigures] = Field({})
+    cost: Cost = Cost()
     seconds: float = 0.0
 
 
@@ -119,6 +107,7 @@ class RunFigures(Shown):
     iterations_wanted: int
     base: BaseFigures
     iterations: tuple[IterationFigures, ...] = Field(description="those that were begun")
+    cost: Cost = Field(description="of the base model and all iterations together")
 
 
 def run_figures(path: Path) -> RunFigures:
@@ -137,6 +126,7 @@ def run_figures(path: Path) -> RunFigures:
         iterations_wanted=config.iterations,
         base=base,
         iterations=iterations,
+        cost=cost_of_run(base.cost, [each.cost for each in iterations]),
     )
 
 
@@ -186,8 +176,9 @@ def _iteration(ledger: Ledger, number: int, seconds: float) -> IterationFigures:
     measured = ledger.measurement(number)
     before = ledger.last_good(number)
     base = ledger.measurement(0)
-    slots = {name: _slot(ledger, number, stage) for name, stage in FLOW.items()}
-    answers = _tokens(ledger.slot(number, "measure").kept)
+    tallies = {stage: Tally() for stage in SLOTS}
+    slots = {name: _slot(ledger, number, stage, tallies[stage]) for name, stage in FLOW.items()}
+    _add_rows(ledger, number, "measure", tallies["measure"])
     adapters = {str(role): str(adapter.path) for role, adapter in ledger.adapters(number).items()}
     examples = {str(role): _examples(ledger, number, role) for role in Role}
     return IterationFigures(
@@ -195,7 +186,7 @@ def _iteration(ledger: Ledger, number: int, seconds: float) -> IterationFigures:
         stage=None if measured else _next_stage(ledger, number, slots),
         slots=slots,
         examples=examples,
-        tokens=_sum([slot.tokens for slot in slots.values()] + [answers]),
+        cost=cost_of_iteration(tallies),
         held_out=held_out(measured.overall, before.overall if before else None, base.overall if base else None) if measured else HeldOutFigures(),
         languages=_languages(measured, before, base),
         gates=measured.gates if measured else (),
@@ -205,16 +196,15 @@ def _iteration(ledger: Ledger, number: int, seconds: float) -> IterationFigures:
     )
 
 
-def _slot(ledger: Ledger, number: int, stage: str) -> SlotFigures:
+def _slot(ledger: Ledger, number: int, stage: str, tally: Tally) -> SlotFigures:
+    """The figures of a slot; what its rows cost goes into `tally`, so that they are read once."""
     slot = ledger.slot(number, stage)
     dropped = _dropped(ledger, number, stage)
     reasons: Counter[str] = Counter()
     words: list[int] = []
-    generated = rejected = 0
     for row in _rows(slot.kept, slot.rejected):
-        spent, lost = tokens_of(row)
-        generated, rejected = generated + spent, rejected + lost
         key, reason = getattr(row, "key", ""), getattr(row, "reason", None)
+        tally.add(row, dropped=key in dropped)
         if reason is not None:
             reasons[str(reason)] += 1
         elif key in dropped:
@@ -228,7 +218,6 @@ def _slot(ledger: Ledger, number: int, stage: str) -> SlotFigures:
         rejected=dict(reasons.most_common()),
         words_mean=round(fmean(words), 1) if words else None,
         words_p90=float(words[int(0.9 * (len(words) - 1) + 0.5)]) if words else None,
-        tokens=Tokens(generated=generated, rejected=rejected),
         done=slot.done,
     )
 
@@ -266,11 +255,14 @@ def _next_stage(ledger: Ledger, number: int, slots: dict[str, SlotFigures]) -> s
 
 def _base(ledger: Ledger, seconds: float) -> BaseFigures:
     measured = ledger.measurement(0)
-    tokens = _sum([_tokens(ledger.slot(0, "instruct").kept, ledger.slot(0, "instruct").rejected), _tokens(ledger.slot(0, "measure").kept)])
+    tallies = {stage: Tally() for stage in ("instruct", "measure")}
+    for stage, tally in tallies.items():
+        _add_rows(ledger, 0, stage, tally)
+    cost = cost_of_iteration(tallies)
     if measured is None:
-        return BaseFigures(tokens=tokens, seconds=seconds)
+        return BaseFigures(cost=cost, seconds=seconds)
     figures = held_out(measured.overall, None, None).model_dump()
-    return BaseFigures(**figures, languages=_languages(measured, None, None), tokens=tokens, seconds=seconds)
+    return BaseFigures(**figures, languages=_languages(measured, None, None), cost=cost, seconds=seconds)
 
 
 def _languages(measured: Measurement | None, before: Measurement | None, base: Measurement | None) -> dict[str, HeldOutFigures]:
@@ -291,13 +283,10 @@ def _ratio(now: Figures, before: Figures | None) -> float | None:
     return round(now.words_mean / before.words_mean, 2) if before and before.words_mean else None
 
 
-def _tokens(*datasets: Any) -> Tokens:
-    spent = [tokens_of(row) for row in _rows(*datasets)]
-    return Tokens(generated=sum(all_of_it for all_of_it, _ in spent), rejected=sum(lost for _, lost in spent))
-
-
-def _sum(parts: list[Tokens]) -> Tokens:
-    return Tokens(generated=sum(part.generated for part in parts), rejected=sum(part.rejected for part in parts))
+def _add_rows(ledger: Ledger, number: int, stage: str, tally: Tally) -> None:
+    slot = ledger.slot(number, stage)
+    for row in _rows(slot.kept, slot.rejected):
+        tally.add(row)
 
 
 def _rows(*datasets: Any) -> Iterator[Record]:

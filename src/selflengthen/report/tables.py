@@ -1,4 +1,4 @@
-"""The tables of a run: how it stands, and how its texts grew. What does not live here: the figures (`status`)."""
+"""The tables of a run: how it stands, what it cost, and how its texts grew. What does not live here: the figures (`status`)."""
 
 import shlex
 from collections.abc import Iterator
@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from selflengthen.records import Gate
+from selflengthen.report.cost import Cost, StageCost
 from selflengthen.report.screen import amount, counted, duration, percent, printable, times
 from selflengthen.report.screen import table as new_table
 from selflengthen.report.status import HeldOutFigures, IterationFigures, RunFigures, SlotFigures
@@ -18,6 +19,8 @@ def status_page(run: RunFigures) -> Group:
     parts: list[RenderableType] = [_heading(run)]
     if run.iterations:
         parts += [Text(), work_table(run)]
+    if run.cost.total.generated:
+        parts += [Text(), cost_table(run)]
     if run.base.n is not None:
         parts += [Text(), growth_table(run)]
     return Group(*parts)
@@ -39,11 +42,11 @@ def _heading(run: RunFigures) -> Text:
 
 
 def work_table(run: RunFigures) -> Table:
-    """What each iteration made and what it cost."""
+    """What each iteration made."""
     table = new_table("What was made")
     table.add_column("")
     table.add_column("")
-    for name in ("planned", "kept", "words", "p90", "tokens", "lost"):
+    for name in ("planned", "kept", "words", "p90"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("rejected", overflow="fold", ratio=1)
     for each in run.iterations:
@@ -51,25 +54,64 @@ def work_table(run: RunFigures) -> Table:
             table.add_row("" if index else str(each.iteration), name, *_slot_cells(slot))
         for role, examples in each.examples.items():
             if examples.kept or examples.refused:
-                table.add_row("", f"{role} examples", "", f"{examples.kept:,}", "", "", amount(examples.tokens), "", counted(examples.refused))
-        total = each.tokens
-        share = percent(total.rejected / total.generated) if total.generated else "-"
-        cells = ("", "", "", "", amount(total.generated), share, f"{duration(each.seconds)} worked")
-        table.add_row("", "all, with held-out", *cells, style="dim", end_section=True)
-    table.caption = "words: mean of the kept. lost: share of the tokens that went into text that failed."
+                tokens = f"{amount(examples.tokens)} tokens"
+                refused = f", {counted(examples.refused)}" if examples.refused else ""
+                table.add_row("", f"{role} examples", "", f"{examples.kept:,}", "", "", tokens + refused)
+        table.add_row("", "worked", "", "", "", "", duration(each.seconds), style="dim", end_section=True)
+    table.caption = "words: mean of the kept."
     return table
 
 
 def _slot_cells(slot: SlotFigures) -> tuple[str, ...]:
-    tokens = slot.tokens
     return (
         "-" if slot.planned is None else f"{slot.planned:,}",
         f"{slot.kept:,}",
         _words(slot.words_mean),
         _words(slot.words_p90),
-        amount(tokens.generated),
-        percent(tokens.rejected / tokens.generated) if tokens.generated else "-",
         counted(slot.rejected),
+    )
+
+
+def cost_table(run: RunFigures) -> Table:
+    """Tokens and engine time, by stage, by iteration and in all."""
+    table = new_table("What it cost")
+    table.add_column("", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    for name in ("prompt", "cached", "output", "lost", "unused", "engine", "/word"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("lost to", overflow="fold")
+    _add_costs(table, "base", run.base.cost)
+    for each in run.iterations:
+        _add_costs(table, str(each.iteration), each.cost)
+    table.add_row("run", "all", *_cost_cells(run.cost.total, run.cost.tokens_per_kept_word), style="bold")
+    table.caption = (
+        "prompt, output: tokens. cached: of the prompt, computed before. engine: time at work.\n"
+        "lost: of the output, in text that failed. unused: in text that passed, not selected.\n"
+        "/word: output without measure, per word of the extensions that pass."
+    )
+    return table
+
+
+def _add_costs(table: Table, name: str, cost: Cost) -> None:
+    """A row for each stage that cost something, and one for all."""
+    rows = [(stage, of_stage) for stage, of_stage in cost.stages.items() if of_stage.prompt or of_stage.generated]
+    for index, (stage, of_stage) in enumerate(rows):
+        table.add_row("" if index else name, stage, *_cost_cells(of_stage))
+    if rows:
+        table.add_row("", "all", *_cost_cells(cost.total, cost.tokens_per_kept_word), style="dim", end_section=True)
+
+
+def _cost_cells(cost: StageCost, per_word: float | None = None) -> tuple[str, ...]:
+    share = cost.generated or 1
+    return (
+        amount(cost.prompt),
+        percent(cost.cached / cost.prompt) if cost.prompt else "-",
+        amount(cost.generated),
+        percent(cost.rejected / share),
+        percent(cost.not_selected / share),
+        duration(cost.engine_seconds),
+        "" if per_word is None else f"{per_word:.2f}",
+        ", ".join(f"{reason} {percent(part)}" for reason, part in cost.rejected_share_by_reason.items() if part >= 0.005),
     )
 
 

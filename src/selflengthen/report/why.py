@@ -13,7 +13,7 @@ from rich.text import Text
 
 from selflengthen.records import Attempt, Extension, HeldOut, Instruction, Made, Rejection, Response, SftExample, Step
 from selflengthen.report.family import NAMES, Family, Member
-from selflengthen.report.screen import excerpt, one_line, printable
+from selflengthen.report.screen import counted, excerpt, one_line, printable
 from selflengthen.text import count_words
 
 ENDS = 300
@@ -91,11 +91,14 @@ def _made(made: Made) -> Text:
         style="dim",
     )
     text.append(f"{made.tokens:,} tokens")
+    if made.spent.cut:
+        reasons = counted((str(reason), tokens) for reason, tokens in made.spent.cut.items())
+        text.append(f", {sum(made.spent.cut.values()):,} of them cut away ({reasons})")
     if made.tokens_rejected:
         text.append(f", and {made.tokens_rejected:,} in tries that failed")
     if made.salvaged:
         text.append(f", {'once' if made.salvaged == 1 else f'{made.salvaged} times'} cut back to a clean paragraph and continued")
-    text.append(f", {made.seconds:g} s side by side with others")
+    text.append(f", {made.seconds:g} s side by side with others, {made.spent.seconds:.3g} s of the engine's time")
     return text
 
 

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from selflengthen.config import Config
 from selflengthen.executors import Item, ItemWork
 from selflengthen.recipes import Recipe
-from selflengthen.records import Attempt, Made, Record, Rejection, Sampling
+from selflengthen.records import Attempt, Made, Record, Rejection, Sampling, Spent
 from selflengthen.stages.drafting import Watching, seed_for
 
 
@@ -90,8 +90,8 @@ class Tries:
         """One more try that failed."""
         self.failed = (*self.failed, attempt)
 
-    def made(self, tokens: int, salvaged: int = 0) -> Made:
-        """The provenance of the row that was kept, for `tokens` of its own."""
+    def made(self, spent: Spent, salvaged: int = 0) -> Made:
+        """The provenance of the row that was kept; `spent` is of the try that was."""
         recipe = self.plan.recipes[self.language]
         return Made(
             model=self.plan.config.model.path,
@@ -99,7 +99,7 @@ class Tries:
             sampling=self.sampling,
             recipe=f"{recipe.language}@{recipe.digest[:12]}",
             seed=self.seed,
-            tokens=tokens,
+            spent=spent,
             salvaged=salvaged,
             seconds=round(time.monotonic() - self.started, 2),
             failed=self.failed,
@@ -108,7 +108,6 @@ class Tries:
     def rejection(self, parent: str | None = None, **extra: Any) -> Rejection:
         """The row is given up, for the reason of its last try."""
         last = self.failed[-1]
-        tokens = sum(attempt.tokens for attempt in self.failed)
         return Rejection(
             key=self.key,
             stage=self.stage,
@@ -117,6 +116,6 @@ class Tries:
             detail=last.detail,
             parent=parent,
             attempts=self.failed,
-            tokens=tokens,
+            spent=sum((attempt.spent for attempt in self.failed), Spent()),
             **extra,
         )

@@ -7,7 +7,7 @@ import hashlib
 from dataclasses import dataclass, replace
 
 from selflengthen.engines.base import Engine, Finish, Request, RequestRefused
-from selflengthen.records import Attempt, Reason
+from selflengthen.records import Attempt, Reason, Spent
 from selflengthen.text import CheckSettings, Guard, Verdict, clean_prefix, count_words
 
 SALVAGEABLE = frozenset({Reason.REPEATED, Reason.MONOTONOUS, Reason.WRONG_LANGUAGE})
@@ -35,8 +35,7 @@ class Draft:
 
     text: str
     words: int
-    tokens: int
-    """Generated tokens, those that salvage cut away included."""
+    spent: Spent
     salvaged: int
     verdict: Verdict | None
     """Why it does not pass; None when it does."""
@@ -46,7 +45,13 @@ class Draft:
         if reason is None:
             assert self.verdict is not None
             reason, detail = self.verdict.reason, self.verdict.detail
-        return Attempt(reason=reason, detail=detail, text=self.text, words=self.words, tokens=self.tokens)
+        return Attempt(reason=reason, detail=detail, text=self.text, words=self.words, spent=self.spent)
+
+    def spent_up_to(self, length: int) -> Spent:
+        """What was spent, when the draft is cut after its first `length` characters because of its fault. Only of a text without a prefill."""
+        assert self.verdict is not None
+        kept = _share(self.spent.generated, length, len(self.text))
+        return self.spent + Spent(cut={self.verdict.reason: self.spent.generated - kept})
 
 
 def seed_for(*parts: object) -> int:
@@ -57,39 +62,50 @@ def seed_for(*parts: object) -> int:
 
 async def write(engine: Engine, request: Request, watching: Watching) -> Draft:
     """Write one text; salvage it when it goes wrong at a place. A request the engine refuses is a draft with that verdict."""
-    text, tokens, salvaged = request.prefill, 0, 0
-    room = request.sampling.max_tokens
+    text, spent, salvaged = request.prefill, Spent(), 0
+    opening, limit = len(request.prefill), request.sampling.max_tokens
+    clean, held = request.prefill, 0  # the clean text so far, and the generated tokens that are in it
     while True:
         part = replace(
             request,
             prefill=text,
             seed=seed_for(request.seed, salvaged),
-            sampling=request.sampling.model_copy(update={"max_tokens": room}),
+            sampling=request.sampling.model_copy(update={"max_tokens": limit - held}),
         )
-        whole, spent, verdict = await _write_part(engine, part, watching)
-        tokens += spent
+        whole, used, verdict = await _write_part(engine, part, watching)
+        spent += used
         if verdict is None or verdict.reason not in SALVAGEABLE or salvaged == watching.salvage:
             break
-        clean = clean_prefix(whole, verdict.start)
-        room -= round(spent * max(0, len(clean) - len(text)) / max(1, len(whole) - len(text)))
-        if len(clean) <= len(request.prefill) or room <= 0:
+        there = held + used.generated
+        before, clean = len(clean), clean_prefix(whole, verdict.start)
+        if len(clean) > before:
+            held += _share(used.generated, len(clean) - len(text), len(whole) - len(text))
+        else:  # the fault reaches back into what was held to be clean
+            held = _share(held, len(clean) - opening, before - opening)
+        if len(clean) <= opening or held >= limit:
             break
+        spent += Spent(cut={verdict.reason: there - held})
         text, salvaged = clean + "\n\n", salvaged + 1
     whole = whole.strip()
-    return Draft(whole, count_words(whole), tokens, salvaged, verdict)
+    return Draft(whole, count_words(whole), spent, salvaged, verdict)
 
 
-async def _write_part(engine: Engine, request: Request, watching: Watching) -> tuple[str, int, Verdict | None]:
-    """Generate once from the prefill: the whole text, the tokens generated, and why it does not pass."""
+def _share(tokens: int, part: int, characters: int) -> int:
+    """Of the tokens that made so many `characters`, those that made `part` of them, as if all were equally long."""
+    return round(tokens * part / max(1, characters))
+
+
+async def _write_part(engine: Engine, request: Request, watching: Watching) -> tuple[str, Spent, Verdict | None]:
+    """Generate once from the prefill: the whole text, what it cost, and why it does not pass."""
     guard = Guard(watching.checks)
     verdict = guard.feed(request.prefill) if request.prefill else None
     if verdict is not None:
-        return request.prefill, 0, verdict
+        return request.prefill, Spent(), verdict
     try:
         completion = await engine.generate(request, guard if watching.stream else None)
     except RequestRefused as refused:
         reason = Reason.CONTEXT_FULL if refused.context_full else Reason.REFUSED
-        return request.prefill, 0, Verdict(reason, len(request.prefill), len(request.prefill), refused.detail)
+        return request.prefill, Spent(), Verdict(reason, len(request.prefill), len(request.prefill), refused.detail)
     whole = request.prefill + completion.text
     if completion.finish is Finish.WATCHED:
         verdict = completion.verdict
@@ -101,4 +117,4 @@ async def _write_part(engine: Engine, request: Request, watching: Watching) -> t
         verdict = guard.finish()
     else:
         verdict = guard.feed(completion.text) or guard.finish()
-    return whole, completion.generated_tokens, verdict
+    return whole, completion.spent, verdict

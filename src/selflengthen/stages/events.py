@@ -29,7 +29,7 @@ class RowWritten:
     tokens: int
     """Generated for this row in all."""
     tokens_rejected: int
-    """Those of them that went into text that was not kept."""
+    """Those of them that went into text that was not kept, what salvage cut away of a kept one included."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,4 +59,11 @@ class Measured:
     measurement: Measurement
 
 
-Event = StageBegan | RowWritten | StageEnded | TrainStep | Measured
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something about the engine that a person may want to know: a server that starts, is down, is back."""
+
+    text: str
+
+
+Event = StageBegan | RowWritten | StageEnded | TrainStep | Measured | Notice

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from selflengthen.engines.base import Engine, Request
-from selflengthen.records import Attempt, Extension, Message, Reason, Record, Rejection, Response, Step
+from selflengthen.records import Attempt, Extension, Message, Reason, Record, Rejection, Response, Spent, Step
 from selflengthen.stages.base import IterationPlan, Tries
 from selflengthen.stages.drafting import SALVAGEABLE, Draft, write
 from selflengthen.stages.respond import Respond
@@ -33,7 +33,7 @@ class _Best:
 
     text: str
     words: int
-    tokens: int = 0
+    spent: Spent = field(default_factory=Spent)
     salvaged: int = 0
     steps: list[Step] = field(default_factory=list)
 
@@ -67,7 +67,7 @@ class ExtendWork:
                     text=best.text,
                     words=best.words,
                     steps=tuple(steps),
-                    made=tries.made(best.tokens, best.salvaged),
+                    made=tries.made(best.spent, best.salvaged),
                 )
             tries.fail(_failure(best))
         return tries.rejection(parent=response.key, steps=tuple(steps))
@@ -76,8 +76,8 @@ class ExtendWork:
         """One micro-iteration: `best` is replaced when the new text passes and is longer."""
         opening, spent = await self._opening(response, best.text, seed, engine)
         draft = await self._write(response, best.text, opening, seed + 1, engine)
-        tokens = spent + draft.tokens
-        best.tokens += tokens
+        spent += draft.spent
+        best.spent += spent
         reason, detail, text = None, "", ""
         if draft.verdict is not None:
             reason, detail, text = draft.verdict.reason, draft.verdict.detail, draft.text
@@ -88,15 +88,16 @@ class ExtendWork:
             best.salvaged += draft.salvaged
             text = draft.text
         attempt, number = place
-        best.steps.append(Step(attempt=attempt, round=number, reason=reason, detail=detail, text=text, words=draft.words, tokens=tokens))
+        best.steps.append(Step(attempt=attempt, round=number, reason=reason, detail=detail, text=text, words=draft.words, spent=spent))
 
-    async def _opening(self, response: Response, current: str, seed: int, engine: Engine) -> tuple[str, int]:
-        """The first part of a rewriting of the draft's first half, and the tokens it took."""
+    async def _opening(self, response: Response, current: str, seed: int, engine: Engine) -> tuple[str, Spent]:
+        """The first part of a rewriting of the draft's first half, and what it cost. The third that the method cuts off is not rejected text."""
         half = await self._write(response, first_half(current), "", seed, engine, salvage=0)
         if half.verdict is None or half.verdict.reason not in SALVAGEABLE:
-            return _opened(two_thirds(half.text)), half.tokens
+            return _opened(two_thirds(half.text)), half.spent
         # Stopped on the stream: what stands before the fault ends where the model was still going on, so no end has to be cut off.
-        return _opened(clean_prefix(half.text, half.verdict.start)), half.tokens
+        clean = clean_prefix(half.text, half.verdict.start)
+        return _opened(clean), half.spent_up_to(len(clean))
 
     async def _write(self, response: Response, draft: str, prefill: str, seed: int, engine: Engine, *, salvage: int | None = None) -> Draft:
         plan = self.plan
@@ -114,7 +115,7 @@ def _failure(best: _Best) -> Attempt:
     """Why a try brought no extension: the reason its last round failed, or too little growth."""
     last = best.steps[-1]
     reason = last.reason or Reason.NOT_LONGER
-    return Attempt(reason=reason, detail=last.detail or f"{best.words} words", words=best.words, tokens=best.tokens)
+    return Attempt(reason=reason, detail=last.detail or f"{best.words} words", words=best.words, spent=best.spent)
 
 
 class Extend:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from selflengthen.engines.base import Engine, Finish, Request, RequestRefused
 from selflengthen.recipes import OwnInstruction
-from selflengthen.records import Attempt, Instruction, Kind, Message, Reason, Record, Rejection
+from selflengthen.records import Attempt, Instruction, Kind, Message, Reason, Record, Rejection, Spent
 from selflengthen.stages.base import IterationPlan, Tries
 from selflengthen.stages.duplicates import NearDuplicates
 from selflengthen.store import Slot
@@ -47,7 +47,7 @@ class InstructWork:
         settings = self.plan.config.instruct
         tries = Tries(self.plan, item.language, item.key, STAGE, 0, settings.sampling, None, item.failed)
         if item.own and not item.failed:
-            return Instruction(key=item.key, language=item.language, kind=item.kind, text=item.own, made=tries.made(0))
+            return Instruction(key=item.key, language=item.language, kind=item.kind, text=item.own, made=tries.made(Spent()))
         while len(tries.failed) < settings.tries:
             tries.seed = self.plan.seed(STAGE, item.key, len(tries.failed))
             outcome = await self._try(item, tries.seed, engine)
@@ -58,7 +58,7 @@ class InstructWork:
                     kind=item.kind,
                     text=outcome.text,
                     examples=item.examples,
-                    made=tries.made(outcome.tokens),
+                    made=tries.made(outcome.spent),
                 )
             tries.fail(outcome.attempt())
         return tries.rejection()
@@ -73,9 +73,9 @@ class InstructWork:
         try:
             completion = await engine.generate(request)
         except RequestRefused as refused:
-            return _Candidate("", 0, Reason.CONTEXT_FULL if refused.context_full else Reason.REFUSED, refused.detail)
+            return _Candidate("", Spent(), Reason.CONTEXT_FULL if refused.context_full else Reason.REFUSED, refused.detail)
         text = completion.text.strip()
-        candidate = _Candidate(text, completion.generated_tokens)
+        candidate = _Candidate(text, completion.spent)
         if not text or completion.finish is Finish.LENGTH or recipe.item_separator in text:
             return replace(candidate, reason=Reason.MALFORMED, detail="not one item of the list")
         words = count_words(text)
@@ -93,7 +93,7 @@ class InstructWork:
             answer = await engine.generate(Request((message,), sampling, seed))
         except RequestRefused as refused:
             return replace(candidate, reason=Reason.CONTEXT_FULL if refused.context_full else Reason.REFUSED, detail=refused.detail)
-        candidate = replace(candidate, tokens=candidate.tokens + answer.generated_tokens)
+        candidate = replace(candidate, spent=candidate.spent + answer.spent)
         verdict = None if answer.finish is Finish.LENGTH else recipe.verdict(answer.text)
         if verdict is None:
             return replace(candidate, reason=Reason.MALFORMED, detail=f"the judge said {answer.text[:80]!r}")
@@ -103,13 +103,13 @@ class InstructWork:
 @dataclass(frozen=True, slots=True)
 class _Candidate:
     text: str
-    tokens: int
+    spent: Spent
     reason: Reason | None = None
     detail: str = ""
 
     def attempt(self) -> Attempt:
         assert self.reason is not None
-        return Attempt(reason=self.reason, detail=self.detail, text=self.text, words=count_words(self.text), tokens=self.tokens)
+        return Attempt(reason=self.reason, detail=self.detail, text=self.text, words=count_words(self.text), spent=self.spent)
 
 
 class Instruct:
@@ -223,7 +223,7 @@ class _Queue:
             detail=f"near to: {near}",
             text=candidate.text,
             words=count_words(candidate.text),
-            tokens=candidate.made.tokens,
+            spent=candidate.made.spent,
         )
         failed = (*candidate.made.failed, attempt)
         if len(failed) < self.plan.config.instruct.tries:

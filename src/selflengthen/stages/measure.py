@@ -48,7 +48,7 @@ class MeasureWork:
             words=draft.words,
             reason=draft.verdict.reason if draft.verdict else None,
             detail=draft.verdict.detail if draft.verdict else "",
-            made=tries.made(draft.tokens),
+            made=tries.made(draft.spent),
         )
 
 

@@ -52,7 +52,7 @@ class RespondWork:
                     instruction=instruction.text,
                     text=draft.text,
                     words=draft.words,
-                    made=tries.made(draft.tokens, draft.salvaged),
+                    made=tries.made(draft.spent, draft.salvaged),
                 )
             tries.fail(draft.failed())
         return tries.rejection(parent=instruction.key)
