@@ -19,6 +19,7 @@ ORDER = (
     ("engines", "trainers"),
     ("executors",),
     ("stages",),
+    ("serving",),
     ("pipeline", "report"),
     ("cli",),
 )
@@ -64,7 +65,9 @@ def test_no_drawers():
     assert not names & {"utils", "util", "common", "helpers", "helper", "misc"}
 
 
-@pytest.mark.parametrize("module", ["config", "recipes", "text", "store", "engines", "trainers", "executors", "stages", "pipeline", "report", "cli"])
+@pytest.mark.parametrize(
+    "module", ["config", "recipes", "text", "store", "engines", "trainers", "executors", "stages", "serving", "pipeline", "report", "cli"]
+)
 def test_no_room_loads_a_heavy_library_on_import(module: str):
     code = f"import sys, selflengthen.{module}; print(*[m for m in {HEAVY!r} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -336,12 +336,12 @@ def _write_settings(model: str | None, adapter: Path | None, overrides: list[str
 async def _answer(settings: "Config", instruction: str, sampling: "Sampling", seed: int, adapter: Path | None) -> "Completion":
     """One answer, printed while it is written."""
     from selflengthen.engines import Request, RequestRefused
-    from selflengthen.pipeline import engine_for
     from selflengthen.records import Adapter, Message, Role
     from selflengthen.report.screen import StreamPrinter
+    from selflengthen.serving import engine_for
 
     request = Request((Message(role="user", content=instruction),), sampling, seed, adapter=adapter.name if adapter else None)
-    async with engine_for(settings) as engine:
+    async with engine_for(settings, on_notice=lambda text: typer.echo(text, err=True)) as engine:
         if adapter:
             await engine.load(Adapter(name=adapter.name, role=Role.GENERATOR, iteration=0, path=adapter, base_model=settings.model.path))
         try:

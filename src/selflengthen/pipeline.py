@@ -4,26 +4,25 @@ Nothing is remembered between two starts: which step is next is asked of the dis
 it looks (`report`, `cli`).
 """
 
-import asyncio
 import hashlib
 import shlex
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 
 from selflengthen.config import Config, resolve_model
-from selflengthen.engines import Engine, open_engine
-from selflengthen.errors import ConfigError, EngineError, StoreError
+from selflengthen.errors import ConfigError, StoreError
 from selflengthen.executors import LocalExecutor
 from selflengthen.recipes import OwnInstruction, Recipe, load_instructions, load_recipe
 from selflengthen.recipes.files import read_bytes
 from selflengthen.records import Adapter, HeldOut, Instruction, Record, Rejection, Role
+from selflengthen.serving import Serving
 from selflengthen.stages import extend, instruct, measure, respond, sft_data, train
 from selflengthen.stages.base import Arrow, IterationPlan
 from selflengthen.stages.checks import floors_of, watching
-from selflengthen.stages.events import Event, Measured, RowWritten, StageBegan, StageEnded, TrainStep
+from selflengthen.stages.events import Event, Measured, Notice, RowWritten, StageBegan, StageEnded, TrainStep
 from selflengthen.stages.ledger import STAGES, Ledger
 from selflengthen.stages.runner import Flow
 from selflengthen.stages.spent import tokens_of
@@ -64,12 +63,13 @@ class Pipeline:
         directory.resume_with(config or directory.config, _digests(config or directory.config, self.recipes))
         self.directory, self.config, self.observer = directory, directory.config, observer
         self.ledger = Ledger(directory)
+        self._serving: Serving | None = None
 
     def run(self, until: str | None = None) -> None:
         """Do all that is owed. `until`: stop after this stage of the first iteration that is not finished."""
         if until is not None:
             known_stage(until)
-        with self.directory.locked():
+        with self._at_work():
             for number in range(self.config.iterations + 1):
                 if self.ledger.measurement(number) is not None:
                     continue
@@ -82,7 +82,7 @@ class Pipeline:
         known_stage(stage)
         if not 0 <= iteration <= self.config.iterations:
             raise ConfigError(f"no iteration {iteration}: the run has 0 (the base model) to {self.config.iterations}")
-        with self.directory.locked():
+        with self._at_work():
             missing = next((n for n in range(iteration) if self.ledger.measurement(n) is None), None)
             if missing is not None:
                 raise ConfigError(f"iteration {missing} is not finished; finish it first: selflengthen run {self.directory.path}")
@@ -108,6 +108,12 @@ class Pipeline:
             generator=adapters[Role.GENERATOR].name if adapters else None,
             extender=adapters[Role.EXTENDER].name if adapters else None,
         )
+
+    @contextmanager
+    def _at_work(self) -> Iterator[None]:
+        """The run is ours, and so is the engine that serves it."""
+        with self.directory.locked(), Serving(self.config, self.directory.path, lambda text: self._tell(Notice(text))) as self._serving:
+            yield
 
     # -- the steps of an iteration; each does what it still owes --------------------------------------------------------------------
 
@@ -153,6 +159,8 @@ class Pipeline:
         def progress(done: TrainProgress) -> None:
             self._tell(TrainStep(plan.number, done.name, done.step, done.steps, done.loss))
 
+        assert self._serving is not None
+        self._serving.make_way()
         train.run_jobs(trainer_for(self.config), todo, self.config.train.at_once, progress)
         self._tell(StageEnded(plan.number, train.STAGE))
 
@@ -192,41 +200,20 @@ class Pipeline:
             slot = self.ledger.slot(number, arrow.stage)
             self._tell(StageBegan(number, arrow.stage, arrow.planned, len(slot.kept) + len(slot.rejected)))
         flow = Flow(arrows, lambda arrow, row: self._tell(_row_written(number, arrow, row)))
-        asyncio.run(flow.run(LocalExecutor(), lambda: self._open_engine(number)))
+        assert self._serving is not None
+        serving = self._serving
+        serving.run(flow.run(LocalExecutor(), lambda: serving.engine(self._adapters_of(number))))
         for arrow in arrows:
             self._tell(StageEnded(number, arrow.stage))
 
-    @asynccontextmanager
-    async def _open_engine(self, number: int) -> AsyncIterator[Engine]:
-        """The engine, with the adapters that iteration `number` works with: its own once trained, those of the last good one before."""
+    def _adapters_of(self, number: int) -> list[Adapter]:
+        """The adapters that iteration `number` works with: its own once trained, and those of the last good one before."""
         good = self.ledger.last_good(number)
-        adapters: list[Adapter] = [*(self.ledger.adapters(good.iteration) if good else {}).values(), *self.ledger.adapters(number).values()]
-        async with AsyncExitStack() as stack:
-            engine = await stack.enter_async_context(engine_for(self.config))
-            _can_do(engine, self.config)
-            for adapter in adapters:
-                await engine.load(adapter)
-            yield engine
+        return [*(self.ledger.adapters(good.iteration) if good else {}).values(), *self.ledger.adapters(number).values()]
 
     def _tell(self, event: Event) -> None:
         self.directory.event(type(event).__name__, **asdict(event))
         self.observer(event)
-
-
-def engine_for(config: Config) -> Engine:
-    """The engine that settings name, not entered yet."""
-    settings = config.engine
-    if settings.kind == "scripted":
-        return open_engine("scripted", script=settings.script, delay_seconds=settings.delay_seconds, concurrency=settings.max_batch)
-    model = config.model
-    return open_engine(
-        "transformers",
-        model=resolve_model(model.path),
-        device=model.device,
-        dtype=model.dtype,
-        max_batch=settings.max_batch,
-        threads=settings.threads or None,
-    )
 
 
 def trainer_for(config: Config) -> Trainer:
@@ -234,14 +221,6 @@ def trainer_for(config: Config) -> Trainer:
     if config.train.kind == "scripted":
         return open_trainer("scripted")
     return open_trainer("lora", device=config.model.device, dtype=config.model.dtype)
-
-
-def _can_do(engine: Engine, config: Config) -> None:
-    """Refuse an engine that lacks what the method needs, before anything is asked of it."""
-    can = engine.capabilities
-    lacking = [name for name, has in (("prefill", can.prefill), ("adapters", can.adapters)) if not has]
-    if lacking:
-        raise EngineError(f"engine.kind = {config.engine.kind!r} has no {' and no '.join(lacking)}, which the method needs")
 
 
 def _row_written(number: int, arrow: Arrow, row: Record) -> RowWritten:

@@ -1,10 +1,12 @@
 """Back-ends for the contract suite: each says how to open an engine and how to get an adapter for it."""
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from asking import ON, Backend, adapter_record, lora, wander
+from openai_server import OpenAIServer
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -27,8 +29,25 @@ def adapters(models, tmp_path_factory) -> dict[tuple[str, str], Path]:
     return made
 
 
-@pytest.fixture(params=["scripted", "qwen2", "llama"])
-def backend(request, tmp_path) -> Backend:
+@pytest.fixture(params=["scripted", "qwen2", "llama", "openai-chat", "openai-completions"])
+def backend(request, tmp_path) -> Iterator[Backend]:
+    if request.param.startswith("openai"):
+        from transformers import AutoTokenizer
+
+        model = str(request.getfixturevalue("models")["qwen2"])
+        made = request.getfixturevalue("adapters")
+        with OpenAIServer(tokenizer=AutoTokenizer.from_pretrained(model), delay_seconds=0.001, reads_turns=True) as server:
+            yield Backend(
+                "openai",
+                {"urls": (server.url,), "model": model, "prefill": request.param.removeprefix("openai-")},
+                lambda name: adapter_record(name, made["qwen2", name], model),
+                limits={"rows": "concurrency"},
+            )
+        return
+    yield _local(request, tmp_path)
+
+
+def _local(request, tmp_path) -> Backend:
     if request.param == "scripted":
         return Backend(
             "scripted",

@@ -196,6 +196,34 @@ def test_an_adapter_s_name_is_used_once(backend):
     run(backend, body)
 
 
+def test_an_adapter_that_is_unloaded_is_forgotten(backend):
+    async def body(engine):
+        await engine.load(backend.make_adapter("one"))
+        await engine.load(backend.make_adapter("two"))
+        before = await engine.generate(ask(adapter="two"))
+        await engine.unload("one")
+        with pytest.raises(EngineError, match="'one' is not loaded; loaded: two"):
+            await engine.generate(ask(adapter="one"))
+        with pytest.raises(EngineError, match="'one' is not loaded"):
+            await engine.unload("one")
+        return before, await engine.generate(ask(adapter="two"))
+
+    before, after = run(backend, body)
+    assert before == after
+
+
+def test_an_engine_that_rests_answers_when_it_is_asked_again(backend):
+    async def body(engine):
+        await engine.load(backend.make_adapter("one"))
+        before = await engine.generate(ask(adapter="one"))
+        if not await engine.rest():
+            return before, before  # it is to be closed, which other tests do
+        return before, await engine.generate(ask(adapter="one"))
+
+    before, after = run(backend, body)
+    assert before == after
+
+
 def test_a_prompt_that_fills_the_context_is_refused(backend):
     async def body(engine):
         with pytest.raises(RequestRefused) as refused:

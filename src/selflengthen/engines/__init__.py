@@ -15,10 +15,14 @@ def open_engine(kind: str, **settings: object) -> Engine:
     back_end: type[Engine]
     if kind == "transformers":
         from selflengthen.engines.transformers import TransformersEngine as back_end  # noqa: N813 - one name for whichever class it is
+    elif kind == "openai":
+        from selflengthen.engines.openai import OpenAIEngine as back_end  # noqa: N813
+    elif kind == "vllm":
+        from selflengthen.engines.vllm import VllmEngine as back_end  # noqa: N813
     elif kind == "scripted":
         from selflengthen.engines.scripted import ScriptedEngine as back_end  # noqa: N813
     else:
-        raise ConfigError(f"engine kind {kind!r} is unknown; there are: scripted, transformers")
+        raise ConfigError(f"engine kind {kind!r} is unknown; there are: openai, scripted, transformers, vllm")
     try:
         return back_end(**settings)
     except TypeError as error:

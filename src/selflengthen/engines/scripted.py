@@ -69,6 +69,9 @@ class ScriptedEngine:
         if self._loaded.pop(name, None) is None:
             raise EngineError(f"adapter {name!r} is not loaded; loaded: {', '.join(self._loaded) or 'none'}")
 
+    async def rest(self) -> bool:
+        return True
+
     async def generate(self, request: Request, watch: Watch | None = None) -> Completion:
         if self._room is None:
             raise EngineError("the scripted engine is not open: use it as `async with`")

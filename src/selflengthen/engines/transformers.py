@@ -103,6 +103,9 @@ class TransformersEngine:
         self._adapters.discard(name)
         await asyncio.wrap_future(loop.order(lambda batch: batch.bank.remove(name)))
 
+    async def rest(self) -> bool:
+        return False
+
     async def generate(self, request: Request, watch: Watch | None = None) -> Completion:
         from selflengthen.engines.embedded.row import Reply, Row
 

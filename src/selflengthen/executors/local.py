@@ -1,10 +1,13 @@
-"""Runs work in this process: one task per item in flight, as many as the engine answers at once."""
+"""Runs work in this process: one task per item in flight, as many as the engine answers at once, which may change while it runs."""
 
 import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
 from selflengthen.executors.base import ItemWork, OpenEngine
+
+ROOM_SECONDS = 0.25
+"""While there is no room, the engine is asked this often whether it has found more."""
 
 
 class LocalExecutor:
@@ -16,16 +19,17 @@ class LocalExecutor:
     async def map(self, work: ItemWork, items: AsyncIterator[Any], open_engine: OpenEngine) -> AsyncIterator[tuple[Any, Any]]:
         """See `Executor.map`."""
         async with open_engine() as engine:
-            room = self.concurrency or engine.capabilities.concurrency
             running: dict[asyncio.Task[Any], Any] = {}
             pull: asyncio.Task[Any] | None = None
             exhausted = False
             try:
                 while not exhausted or running:
+                    room = self.concurrency or engine.capabilities.concurrency
                     if pull is None and not exhausted and len(running) < room:
                         pull = asyncio.ensure_future(_next(items))
                     waiting = {*running, *([pull] if pull else [])}
-                    done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                    full = pull is None and not exhausted
+                    done, _ = await asyncio.wait(waiting, timeout=ROOM_SECONDS if full else None, return_when=asyncio.FIRST_COMPLETED)
                     if pull in done:
                         assert pull is not None
                         item, exhausted = pull.result()

@@ -13,13 +13,13 @@ from typing import Any
 
 import torch
 import transformers
-from huggingface_hub import constants, get_session
 from huggingface_hub.utils import logging as hub_logging
 from safetensors import SafetensorError, safe_open
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from selflengthen.engines.embedded import attention
 from selflengthen.engines.embedded.dialogue import Dialogue
+from selflengthen.engines.embedded.hub import reach_hub
 from selflengthen.errors import EngineError
 
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
@@ -65,7 +65,7 @@ def load(name: str, device_name: str, dtype_name: str) -> Loaded:
         except OSError:
             if is_folder:
                 raise
-            _reach_hub()
+            reach_hub()
             tokenizer, model, report = _read(name, dtype, local_files_only=False)
     missing = sorted(report["missing_keys"])
     if missing:
@@ -91,14 +91,6 @@ def _read(name: str, dtype: Any, **found: bool) -> tuple[Any, Any, dict[str, Any
         raise EngineError(f"model {name!r} has no chat template: use an instruct model, or put a chat_template.jinja next to its tokenizer")
     model, report = AutoModelForCausalLM.from_pretrained(name, config=config, dtype=dtype, output_loading_info=True, trust_remote_code=False, **found)
     return tokenizer, model, report
-
-
-def _reach_hub() -> None:
-    """Ask the hub once whether it is there: the library would ask six times over half a minute."""
-    try:
-        get_session().head(constants.ENDPOINT, timeout=constants.HF_HUB_DOWNLOAD_TIMEOUT)
-    except Exception as error:
-        raise OSError(f"{constants.ENDPOINT} cannot be reached: {error}") from error
 
 
 def _describe(name: str, model: Any, tokenizer: Any, dialogue: Dialogue, device: torch.device) -> Loaded:
