@@ -351,7 +351,7 @@ def test_a_hub_out_of_reach_is_asked_once_and_in_silence(monkeypatch, caplog, ca
             hub_logging.get_logger("huggingface_hub.utils._http").warning("Retrying in 1s [Retry 1/5].")
             raise RuntimeError("Name or service not known")
 
-    monkeypatch.setattr("selflengthen.engines.embedded.loading.get_session", Unreachable)
+    monkeypatch.setattr("selflengthen.engines.embedded.hub.get_session", Unreachable)
     before = hub_logging.get_verbosity()
     said = opening("nobody/no-such-model")
     assert len(asked) == 1
