@@ -58,6 +58,8 @@ def test_a_cpu_server_has_no_flags_of_gpus():
     for mine in (("--kv-cache-memory-bytes", "9"), ("--gpu-memory-utilization=0.5",)):
         assert str(4 << 30) not in line(*mine, on_gpu=False)
     assert "--kv-cache-memory-bytes" not in line()
+    assert "--no-enable-chunked-prefill" in words
+    assert "--no-enable-chunked-prefill" not in [*line(), *line("--enable-chunked-prefill", on_gpu=False)]
 
 
 def test_the_model_stands_where_the_command_takes_it():

@@ -610,6 +610,9 @@ def test_the_first_error_is_shown_though_others_follow(tmp_path):
     shown = remedies.last_words(remedies.read_lines(log, 0))
     assert shown[:2] == ["ValueError: the real one", "..."]
     assert shown[-1] == "  line 8"
+    litter = ["Error in completion stream generator.", "nanobind: leaked 3 functions!", ' - leaked function "f"', "resource_tracker: 1 leaked"]
+    assert remedies.last_words([f"{prefix}RuntimeError: the real one", "ERROR it is dead", *litter])[0] == "RuntimeError: the real one"
+    assert "leaked" not in "".join(remedies.last_words(litter))
     assert remedies.last_words(["usage: x", "   [--all]", "api_server.py: error: unrecognized arguments: --x"]) == [
         "api_server.py: error: unrecognized arguments: --x"
     ]

@@ -115,18 +115,20 @@ def test_a_server_that_hangs_is_ended_and_started_again(tmp_path):
 @pytest.mark.timeout(300)
 def test_a_driver_that_is_killed_leaves_no_server(tmp_path):
     arguments = [part for setting in [*SMALL, *overrides(replicas=1)] for part in ("-o", setting)]
-    driver = subprocess.Popen([sys.executable, "-m", "selflengthen", "run", str(tmp_path / "run"), *arguments], stderr=subprocess.PIPE, text=True)
-    said: list[str] = []
-    threading.Thread(target=lambda: said.extend(driver.stderr), daemon=True).start()
-    began = time.monotonic()
-    while not any(re.search(r"vllm-0: (ready|starting, [5-9])", line) for line in said):
-        assert time.monotonic() - began < 200, said
-        assert driver.poll() is None, said
-        time.sleep(0.2)
-    servers = servers_of(tmp_path / "run")
-    assert servers
-    driver.kill()
-    driver.wait()
+    command = [sys.executable, "-m", "selflengthen", "run", str(tmp_path / "run"), *arguments]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as driver:
+        said: list[str] = []
+        listener = threading.Thread(target=lambda: said.extend(driver.stderr), daemon=True)
+        listener.start()
+        began = time.monotonic()
+        while not any(re.search(r"vllm-0: (ready|starting, [5-9])", line) for line in said):
+            assert time.monotonic() - began < 200, said
+            assert driver.poll() is None, said
+            time.sleep(0.2)
+        servers = servers_of(tmp_path / "run")
+        assert servers
+        driver.kill()
+        listener.join()
     began = time.monotonic()
     while any(Path(f"/proc/{pid}").exists() for pid in servers):
         assert time.monotonic() - began < 40, "a server outlived its driver"

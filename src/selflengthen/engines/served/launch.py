@@ -106,8 +106,13 @@ def command_line(
     }
     if on_gpu:
         flags |= {"gpu-memory-utilization": f"{settings.gpu_memory:g}", "enable-sleep-mode": None}
-    elif "gpu-memory-utilization" not in given:  # which on a CPU is a share of the machine's memory
-        flags["kv-cache-memory-bytes"] = str(CPU_CACHE_BYTES)
+    else:
+        if "gpu-memory-utilization" not in given:  # which on a CPU is a share of the machine's memory
+            flags["kv-cache-memory-bytes"] = str(CPU_CACHE_BYTES)
+        if "enable-chunked-prefill" not in given:
+            # Where a prompt is read in two steps, the draw of the first is taken back, which a CPU's generator of a request's own seed cannot:
+            # the whole server ends with "CPU Generator does not use offset" (0.32).
+            flags["no-enable-chunked-prefill"] = None
     for name in given:
         if name in SET_ELSEWHERE:
             raise EngineError(f"engine.vllm.args has --{name}, which is not to be given there ({SET_ELSEWHERE[name]}): drop it")

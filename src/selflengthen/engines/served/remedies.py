@@ -18,8 +18,12 @@ _COLOUR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _PREFIX = re.compile(r"^(\(\w[^()]*pid=\d+\)\s*)*((DEBUG|INFO|WARNING|ERROR|CRITICAL) \d\d-\d\d [\d:.]+ \[[^\]]*\]\s?)?")
 _WARNING = re.compile(r"\bWARNING \d\d-\d\d ")
 _ERROR = re.compile(r"^([A-Za-z_]\w*\.)*[A-Za-z_]*(Error|Exception|Interrupt)\b|: error: ")
-_CONSEQUENCE = re.compile(r"See root cause above|Engine core (proc|initialization)|EngineDeadError|WorkerProc initialization failed")
+_CONSEQUENCE = re.compile(
+    r"See root cause above|Engine core (proc|initialization)|EngineDeadError|WorkerProc initialization failed|Error in (chat )?completion"
+)
 """Errors that only say that another process had one."""
+_LITTER = re.compile(r"^\s*(- leaked |- \.\.\. skipped|nanobind: |See https://nanobind)|resource_tracker|warnings\.warn\(")
+"""What a process that was killed leaves in a log after the reason."""
 
 INSTALL = "install it beside this package (pip install vllm), or name in engine.vllm.command what starts it from an environment of its own"
 
@@ -111,7 +115,7 @@ def remedy(lines: list[str], how: str = "") -> str:
 
 def last_words(lines: list[str]) -> list[str]:
     """What to show of a log in a message: its last lines, before them the error that all others come from, if it stands further up."""
-    words = [bare(line)[:WIDE] for line in lines]
+    words = [bare(line)[:WIDE] for line in lines if not _LITTER.search(line)]
     errors = [each for each in words if _ERROR.search(each) and not _CONSEQUENCE.search(each)]
     if errors and errors[-1] == words[-1] and ": error: " in words[-1]:
         return words[-1:]  # of a command line that is not taken; before it all flags there are

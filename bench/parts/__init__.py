@@ -1,0 +1,1 @@
+"""Parts of the benchmarks; each benchmark beside this folder is a script."""
