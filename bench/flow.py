@@ -1,9 +1,10 @@
 """Our flow against the published one, on the same engine, model and instructions: wall-clock and tokens per word of a kept extension.
 
     python bench/flow.py                                         # embedded engine, the seedling
-    python bench/flow.py -o engine.kind=vllm -o 'engine.vllm.command=["/path/to/vllm", "serve"]'     # any engine, any setting
+    python bench/flow.py -o engine.kind=vllm -o 'engine.vllm.command=["/path/to/vllm", "serve"]'   # any engine, any setting
+    python bench/flow.py --run runs/demo --iteration 3           # an iteration of a run that was finished, with its adapters
 
-Stages 1 and 2 of an iteration of the base model, from instructions that it made before. `published` is the way of the paper's code (see
+Stages 1 and 2 of an iteration, from instructions that were made before; without `--run`, of the base model. `published` is the way of the paper's code (see
 `bench/parts/published.py`); then ours, one part added after the other:
 
     flow       no barrier, no stage ends early; still checked at the end
@@ -29,10 +30,10 @@ from pathlib import Path
 from parts.bare import all_at_once
 from parts.published import Published
 from parts.watched import Asked, WatchedEngine
-from selflengthen.config import Config, load_config
+from selflengthen.config import Config, load_config, with_overrides
 from selflengthen.executors import LocalExecutor
 from selflengthen.pipeline import Pipeline, create
-from selflengthen.records import Record
+from selflengthen.records import Adapter, Record
 from selflengthen.serving import engine_for
 from selflengthen.stages import extend, instruct, respond
 from selflengthen.stages.base import IterationPlan
@@ -86,30 +87,53 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=32, help="instructions, both languages together")
+    parser.add_argument("--run", type=Path, help="a finished run, to measure an iteration of")
+    parser.add_argument("--iteration", type=int, default=1, help="of --run")
     parser.add_argument("--rounds", type=int, default=1, help="times that all is measured; medians are told")
     parser.add_argument("--ways", nargs="*", default=WAYS, choices=WAYS)
     parser.add_argument("--no-saturation", action="store_true")
     parser.add_argument("-o", "--override", action="append", default=[], metavar="A.B=C", help="a setting, as for `selflengthen run`")
     options = parser.parse_args()
-    config = load_config(None, [*SETTINGS, f"instruct.count={options.count}", *options.override])
     with tempfile.TemporaryDirectory() as folder:
-        prepared = prepare(Path(folder) / "prepared", config)
+        prepared = prepare(Path(folder) / "prepared", options)
         found, bare = asyncio.run(measure_all(prepared, Path(folder), options))
-    report(found, bare, config)
+    report(found, bare, prepared)
 
 
-def prepare(path: Path, config: Config) -> RunDirectory:
-    """A run whose first iteration has its instructions, and whose base model was measured, for the floors of the checks."""
-    run = create(path, config)
-    Pipeline(run, lambda _: None).run(instruct.STAGE)
-    return run
+@dataclass(frozen=True)
+class Prepared:
+    """A run with the instructions of the iteration to measure, and the settings to measure it with."""
+
+    path: Path
+    config: Config
+    iteration: int
+
+    def adapters(self) -> list[Adapter]:
+        """What the iteration works with."""
+        ledger = Ledger(RunDirectory.open(self.path, readonly=True))
+        good = ledger.last_good(self.iteration)
+        return [*ledger.adapters(good.iteration).values()] if good else []
 
 
-async def measure_all(prepared: RunDirectory, folder: Path, options: argparse.Namespace) -> tuple[dict[str, Outcome], float | None]:
+def prepare(path: Path, options: argparse.Namespace) -> Prepared:
+    """A run up to the instructions: a new one, or a copy of one that is there, without what came after them."""
+    if options.run is None:
+        config = load_config(None, [*SETTINGS, f"instruct.count={options.count}", *options.override])
+        Pipeline(create(path, config), lambda _: None).run(instruct.STAGE)
+        return Prepared(path, config, 1)
+    shutil.copytree(options.run, path)
+    run = RunDirectory.open(path)
+    Ledger(run).put_away(respond.STAGE, options.iteration)
+    return Prepared(path, with_overrides(run.config, options.override), options.iteration)
+
+
+async def measure_all(prepared: Prepared, folder: Path, options: argparse.Namespace) -> tuple[dict[str, Outcome], float | None]:
     """All ways in turn, on one engine; and the speed of the bare engine on what the last one asked."""
     rounds: dict[str, list[Outcome]] = {way: [] for way in options.ways}
     speeds = []
     async with engine_for(prepared.config, folder, print) as opened:
+        for adapter in prepared.adapters():
+            await opened.load(adapter)
         engine = WatchedEngine(opened)
         for number in range(options.rounds):
             for way in options.ways:
@@ -121,22 +145,22 @@ async def measure_all(prepared: RunDirectory, folder: Path, options: argparse.Na
     return median, statistics.median(speeds) if speeds else None
 
 
-async def measure(way: str, prepared: RunDirectory, folder: Path, engine: WatchedEngine) -> Outcome:
+async def measure(way: str, prepared: Prepared, folder: Path, engine: WatchedEngine) -> Outcome:
     """One way, in a copy of the prepared run."""
     shutil.copytree(prepared.path, folder)
     run = RunDirectory.open(folder)
     pipeline = Pipeline(run)
-    plan = watched(pipeline.plan(1), way)
+    plan = replace(watched(pipeline.plan(prepared.iteration), way), config=prepared.config)
     engine.clear()
     begun = time.perf_counter()
     if way == "published":
         published = Published(plan, engine)
-        made = await published.run(list(pipeline.ledger.slot(1, instruct.STAGE).kept))
+        made = await published.run(list(pipeline.ledger.slot(plan.number, instruct.STAGE).kept))
         seconds = time.perf_counter() - begun
         return Outcome(seconds, engine.tokens, None, len(made), published.planned, sum(each.words for each in made), engine.asked)
     await flow(plan, pipeline.ledger, engine)
     seconds = time.perf_counter() - begun
-    slots = [pipeline.ledger.slot(1, stage) for stage in STAGES[1:3]]
+    slots = [pipeline.ledger.slot(plan.number, stage) for stage in STAGES[1:3]]
     rows: list[Record] = [row for slot in slots for rows in (slot.kept, slot.rejected) for row in rows]
     extensions = slots[1]
     return Outcome(
@@ -171,7 +195,7 @@ async def flow(plan: IterationPlan, ledger: Ledger, engine: WatchedEngine) -> No
     await Flow(arrows, lambda _arrow, _row: None).run(LocalExecutor(), opened)
 
 
-def report(found: dict[str, Outcome], bare: float | None, config: Config) -> None:
+def report(found: dict[str, Outcome], bare: float | None, prepared: Prepared) -> None:
     """Two tables and the line for programs."""
     base = next(iter(found.values()))
     heads = ("", "seconds", "tokens", "rejected", "extensions", "words kept", "tokens/word", "x fewer", "ms/word", "x faster")
@@ -186,7 +210,8 @@ def report(found: dict[str, Outcome], bare: float | None, config: Config) -> Non
         cells = (way, f"{each.seconds:.1f}", each.tokens, rejected, f"{each.kept} of {each.planned}", each.words, f"{each.per_word:.2f}")
         cells += (f"{ratios[way]['tokens_per_word']:.2f}", f"{each.seconds_per_word:.2f}", f"{ratios[way]['seconds_per_word']:.2f}")
         print("".join(f"{cell!s:>12}" for cell in cells))
-    told = {"engine": config.engine.kind, "model": config.model.path, "over_published": ratios}
+    config = prepared.config
+    told = {"engine": config.engine.kind, "model": config.model.path, "iteration": prepared.iteration, "over_published": ratios}
     if bare is not None:
         ours = [*found.values()][-1].speed
         print(f"\nengine: {ours:.0f} tokens/s in the flow, {bare:.0f} tokens/s with the same requests all at once: {ours / bare:.2f}")

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,6 +18,8 @@ from selflengthen.errors import ConfigError
 CONNECT_SECONDS = 10.0
 SHORT_SECONDS = 60.0
 """For an exchange that is no stream: a question, an adapter to load."""
+FILES = 65536
+"""Open files that are enough for any number of streams."""
 HEALTH_PATHS = ("/health", "models")
 """Asked in this order; the second is of the base URL, for servers without the first."""
 
@@ -147,7 +149,21 @@ def base_url(text: str) -> str:
 
 def open_session(key: str | None) -> aiohttp.ClientSession:
     """Connections to servers. Each is used once: a server that closes idle ones at the moment we use one looks like a dead server."""
+    _allow_files()
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     connector = aiohttp.TCPConnector(limit=0, force_close=True, enable_cleanup_closed=True)
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS)
     return aiohttp.ClientSession(connector=connector, timeout=timeout, headers=headers, read_bufsize=2**18)
+
+
+def _allow_files() -> None:
+    """Each stream is an open file, of which many systems allow a process 1,024 until it asks for more."""
+    try:
+        import resource
+    except ImportError:  # Windows, which has no such limit
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = FILES if hard == resource.RLIM_INFINITY else min(FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        with suppress(ValueError, OSError):  # some systems allow less than they say
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
