@@ -1,4 +1,4 @@
-"""Streamed events a second that one process takes in, with many streams open at once: when would the client be the limit?
+"""Streamed events a second that one process takes in, with many streams open at once: how far the client is from being the limit.
 
 A server in a process of its own (`bench/parts/hose.py`) keeps all streams open and sends events as fast as they are taken. `plain` is the engine
 alone; `checked` has every stream watched by the English checks, as in a run. A GPU of 2026 that writes 25,000 tokens a second with four tokens an
@@ -50,7 +50,7 @@ def main() -> None:
 
 def measure(streams: int, events: int, *, checked: bool) -> tuple[int, float]:
     """Streams that were open at once, and events a second."""
-    with subprocess.Popen([sys.executable, str(HOSE), str(streams), str(events)], stdout=subprocess.PIPE, text=True) as hose:
+    with subprocess.Popen([sys.executable, str(HOSE), str(streams), str(events)], stdout=subprocess.PIPE, text=True) as hose:  # noqa: S603 - our own file
         assert hose.stdout is not None
         try:
             return asyncio.run(drink(int(hose.stdout.readline()), streams, events, checked=checked))

@@ -4,8 +4,8 @@
     python bench/flow.py -o engine.kind=vllm -o 'engine.vllm.command=["/path/to/vllm", "serve"]'   # any engine, any setting
     python bench/flow.py --run runs/demo --iteration 3           # an iteration of a run that was finished, with its adapters
 
-Stages 1 and 2 of an iteration, from instructions that were made before; without `--run`, of the base model. `published` is the way of the paper's code (see
-`bench/parts/published.py`); then ours, one part added after the other:
+Stages 1 and 2 of an iteration, from instructions that were made before; without `--run`, of the base model. `published` is the way of the
+paper's code (see `bench/parts/published.py`); then ours, one part added after the other:
 
     flow       no barrier, no stage ends early; still checked at the end
     stopping   a text is stopped on the stream when it cannot pass any more

@@ -10,7 +10,31 @@ import json
 import resource
 import sys
 
-WORDS = "the quiet harbour keeps its old boats and nobody asks why a lantern burns until the morning comes over the hill with rain".split()
+WORDS = [
+    "the",
+    "quiet",
+    "harbour",
+    "keeps",
+    "its",
+    "old",
+    "boats",
+    "and",
+    "nobody",
+    "asks",
+    "why",
+    "a",
+    "lantern",
+    "burns",
+    "until",
+    "the",
+    "morning",
+    "comes",
+    "over",
+    "the",
+    "hill",
+    "with",
+    "rain",
+]
 TOKENS_PER_EVENT = 4
 SLICE = 16
 """Events written together: a server under load has several tokens of a stream ready each time the socket is looked at; few, to be hard on us."""
