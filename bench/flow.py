@@ -9,7 +9,8 @@ paper's code (see `bench/parts/published.py`); then ours, one part added after t
 
     flow       no barrier, no stage ends early; still checked at the end
     stopping   a text is stopped on the stream when it cannot pass any more
-    salvage    what stood before the fault is kept and continued: the product as it is
+    salvage    what stood before the fault is kept and continued
+    patience   a text that is rewritten again and again without getting longer is given up: the product as it is
 
 The last table is how full the product keeps the engine: its tokens per second over those of the same requests sent all at once (no stage, no
 checks; to servers directly, without our engine). The last line is one JSON object. Words count when the text passes the same checks in all ways.
@@ -42,7 +43,7 @@ from selflengthen.stages.runner import Flow
 from selflengthen.stages.spent import tokens_of
 from selflengthen.store import RunDirectory
 
-WAYS = ("published", "flow", "stopping", "salvage")
+WAYS = ("published", "flow", "stopping", "salvage", "patience")
 SETTINGS = [
     "instruct.sampling.max_tokens=96",
     "instruct.wave=8",
@@ -150,7 +151,7 @@ async def measure(way: str, prepared: Prepared, folder: Path, engine: WatchedEng
     shutil.copytree(prepared.path, folder)
     run = RunDirectory.open(folder)
     pipeline = Pipeline(run)
-    plan = replace(watched(pipeline.plan(prepared.iteration), way), config=prepared.config)
+    plan = restricted(replace(pipeline.plan(prepared.iteration), config=prepared.config), way)
     engine.clear()
     begun = time.perf_counter()
     if way == "published":
@@ -174,11 +175,15 @@ async def measure(way: str, prepared: Prepared, folder: Path, engine: WatchedEng
     )
 
 
-def watched(plan: IterationPlan, way: str) -> IterationPlan:
-    """The plan with as much of our watching as the way has."""
-    parts = {"published": (False, 0), "flow": (False, 0), "stopping": (True, 0), "salvage": (True, plan.config.checks.salvage)}
-    stream, salvage = parts[way]
-    return replace(plan, watching={name: replace(each, stream=stream, salvage=salvage) for name, each in plan.watching.items()})
+def restricted(plan: IterationPlan, way: str) -> IterationPlan:
+    """The plan with as much of ours as the way has."""
+    has = WAYS.index(way)
+    config, stream = plan.config, has >= WAYS.index("stopping")
+    salvage = config.checks.salvage if has >= WAYS.index("salvage") else 0
+    if has < WAYS.index("patience"):
+        config = config.model_copy(update={"extend": config.extend.model_copy(update={"patience": config.extend.tries})})
+    watching = {name: replace(each, stream=stream, salvage=salvage) for name, each in plan.watching.items()}
+    return replace(plan, config=config, watching=watching)
 
 
 async def flow(plan: IterationPlan, ledger: Ledger, engine: WatchedEngine) -> None:

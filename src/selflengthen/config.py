@@ -116,6 +116,7 @@ class ExtendSettings(Settings):
     samples: Positive = Field(2, description="extensions per selected response")
     tries: Positive = Field(20, description="tries per extension")
     rounds: Positive = Field(3, description="micro-iterations per try")
+    patience: Positive = Field(2, description="an extension is given up early after this many tries in a row of which no round came out longer")
     min_gain: float = Field(1.2, ge=1, description="an extension has more than this times the words of its response")
     select: bool = Field(True, description="length-biased selection over all extensions of an iteration and language")
 
@@ -160,7 +161,11 @@ class MeasureSettings(Settings):
     min_growth: float = Field(1.0, ge=0, description="gate: mean words over those of the last good generator")
 
 
-PAPER: dict[str, Any] = {"checks": {"paper": True, "monotony": False, "salvage": 0}, "instruct": {"near_duplicate": 1.0}}
+PAPER: dict[str, Any] = {
+    "checks": {"paper": True, "monotony": False, "salvage": 0},
+    "instruct": {"near_duplicate": 1.0},
+    "extend": {"patience": 20},
+}
 """What the published code did, where the defaults differ. Its ten seeds are a recipe's matter, its stop strings were a mistake."""
 
 

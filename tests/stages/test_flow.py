@@ -137,6 +137,17 @@ def test_a_model_that_misbehaves_gives_rows_with_a_reason_and_a_clear_end(tmp_pa
     assert all(row.tokens == sum(attempt.tokens for attempt in row.attempts) for row in rejected)
 
 
+@pytest.mark.parametrize(("tries", "patience", "made"), [(6, 2, 2), (6, 4, 4), (3, 9, 3)])
+def test_what_never_gets_longer_is_given_up_before_its_tries_are_spent(tmp_path: Path, tries: int, patience: int, made: int):
+    settings = ("languages=['en']", f"extend.tries={tries}", f"extend.patience={patience}")
+    directory = create(tmp_path / "run", small(*settings, script="never_longer"))
+    with pytest.raises(TrainerError):
+        Pipeline(directory).run()
+    rejected = list(Ledger(directory).slot(1, "extend").rejected)
+    assert {len(row.attempts) for row in rejected} == {made}
+    assert {step.reason for row in rejected for step in row.steps} == {Reason.NOT_LONGER}
+
+
 def test_one_idea_is_accepted_once(tmp_path: Path):
     directory = create(tmp_path / "run", small("languages=['en']", "instruct.count=4", "instruct.tries=3", script="one_instruction"))
     with pytest.raises(TrainerError):

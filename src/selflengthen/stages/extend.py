@@ -2,6 +2,9 @@
 
 One round: the Extender rewrites the first half of the draft freely; the first two thirds of that open its rewriting of the whole draft. What
 passes the checks and is longer becomes the next draft.
+
+Tries are not blind: a response that the Extender rewrites again and again without a word more is given up, long before its tries are spent. Those
+are the longest ones, so they would be the most expensive.
 """
 
 from collections import deque
@@ -48,7 +51,8 @@ class ExtendWork:
         plan, response, settings = self.plan, item.response, self.plan.config.extend
         tries = Tries(plan, response.language, item.key, STAGE, 0, plan.config.sampling, plan.extender)
         steps: list[Step] = []
-        while len(tries.failed) < settings.tries:
+        in_vain = 0
+        while len(tries.failed) < settings.tries and in_vain < settings.patience:
             attempt = len(tries.failed)
             tries.seed = plan.seed(STAGE, item.key, attempt)
             best = _Best(response.text, response.words)
@@ -70,6 +74,7 @@ class ExtendWork:
                     made=tries.made(best.spent, best.salvaged),
                 )
             tries.fail(_failure(best))
+            in_vain = in_vain + 1 if best.words == response.words else 0
         return tries.rejection(parent=response.key, steps=tuple(steps))
 
     async def _round(self, response: Response, best: _Best, seed: int, place: tuple[int, int], engine: Engine) -> None:
