@@ -212,7 +212,9 @@ def test_a_server_that_takes_less(server: OpenAIServer):
     assert "continue_final_message is not taken" in found.faults[0]
     server.quirks.refuses_unknown_fields = False
     server.quirks.ignores_seed = True
-    assert "does not keep to a seed" in told(over(server))
+    text = told(over(server))
+    assert "takes top_k, repetition_penalty\n" in text
+    assert "does not keep to a seed" in text
 
 
 def test_decoding_that_a_server_does_not_take():

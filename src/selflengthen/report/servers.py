@@ -212,7 +212,7 @@ def _abilities(known: Known, found: Where, folder: Path | None, *, adapters: boo
     found.say("model there", f"{known.card.name}; context {known.context_tokens:,} tokens")
     how = "the prompt is rendered here (completions)" if known.mode is Mode.COMPLETIONS else "continue_final_message (chat)"
     found.say("", f"goes on with an answer that has begun: {how}")
-    taken = [name for name in DECODING if name in known.abilities.extras]
+    taken = [name for name in DECODING if name in known.abilities.extras and (name != "seed" or known.abilities.seed)]
     if taken:
         found.say("", f"takes {', '.join(taken)}")
     for note in known.abilities.notes:
