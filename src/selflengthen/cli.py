@@ -119,11 +119,10 @@ def plan(
     config: SettingsFile = None,
     override: Overrides = None,
 ) -> None:
-    """Show settings, calls, tokens, and what runs where; runs nothing."""
+    """Show settings, what runs where, calls and tokens; begins nothing."""
     from selflengthen.config import load_config, with_overrides
     from selflengthen.pipeline import check_own_instructions, load_recipes
-    from selflengthen.report.plan import plan_page
-    from selflengthen.report.screen import screen
+    from selflengthen.report.plan import show_plan
     from selflengthen.stages.ledger import Ledger
     from selflengthen.store import RunDirectory
 
@@ -131,7 +130,7 @@ def plan(
     settings = with_overrides(ledger.run.config, override or [], config) if ledger else load_config(config, override or [])
     load_recipes(settings)  # for its complaints
     check_own_instructions(settings)
-    screen().print(plan_page(settings, ledger))
+    show_plan(settings, ledger)
 
 
 @app.command(epilog="Run again to go on after a stop: nothing is done twice. A DIR that is not there yet is made from -c and -o.")

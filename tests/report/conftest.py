@@ -1,5 +1,6 @@
 """A run by hand, whose figures are known, and a scripted one with everything in it."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,8 @@ from selflengthen.records import (
 )
 from selflengthen.stages.ledger import Ledger
 from selflengthen.store import RunDirectory
+
+sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "engines")]  # helpers that are shared
 
 SMALL = ["engine.kind=scripted", "train.kind=scripted", "instruct.count=6", "measure.count=4", "iterations=2", "measure.min_pass_rate=0"]
 

@@ -8,13 +8,14 @@ from rich.console import Console
 from selflengthen.config import Config, load_config
 from selflengthen.report.plan import estimates, plan_page
 from selflengthen.report.status import run_figures
+from selflengthen.report.where import where
 from selflengthen.stages.ledger import Ledger
 from selflengthen.store import RunDirectory
 
 
 def shown(config: Config, ledger: Ledger | None = None) -> str:
     console = Console(file=io.StringIO(), width=100, markup=False, emoji=False, highlight=False)
-    console.print(plan_page(config, ledger))
+    console.print(plan_page(config, ledger, where(config)))
     return console.file.getvalue()
 
 

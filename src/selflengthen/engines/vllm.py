@@ -118,16 +118,7 @@ class VllmEngine:
             self._spawn(self._watch(url))
 
     def _groups(self) -> gpus.Plan:
-        settings = self._settings
-        return gpus.plan_groups(
-            gpus.visible_gpus(),
-            gpus=settings.gpus,
-            tensor_parallel=settings.tensor_parallel,
-            replicas=settings.replicas,
-            gpu_memory=settings.gpu_memory,
-            weight_bytes=gpus.weight_bytes(self._model),
-            heads=gpus.attention_heads(self._model),
-        )
+        return groups_of(self._model, self._settings)
 
     async def _start(self, number: int, group: tuple[str, ...], key: str) -> None:
         """Start a server, at another port when somebody was faster to take the first."""
@@ -255,8 +246,7 @@ class VllmEngine:
 
     async def rest(self) -> bool:
         assert self._plan is not None
-        mine = {gpu for group in self._plan.groups for gpu in group}
-        if not mine or _trainers_gpu(self._trainer_device) not in mine:
+        if not in_the_way(self._plan, self._trainer_device):
             return True
         if not await self._opened().post_to_all(launch.SLEEP_PATH):
             return False  # closing frees the memory, and takes the longer start
@@ -278,8 +268,26 @@ class VllmEngine:
         return self._engine
 
 
-def _trainers_gpu(device: str) -> str:
-    """The GPU that `model.device` names to the trainer, as CUDA_VISIBLE_DEVICES names it."""
+def groups_of(model: str, settings: VllmSettings) -> gpus.Plan:
+    """Which GPUs each server gets. Raises EngineError when it cannot be done."""
+    return gpus.plan_groups(
+        gpus.visible_gpus(),
+        gpus=settings.gpus,
+        tensor_parallel=settings.tensor_parallel,
+        replicas=settings.replicas,
+        gpu_memory=settings.gpu_memory,
+        weight_bytes=gpus.weight_bytes(model),
+        heads=gpus.attention_heads(model),
+    )
+
+
+def in_the_way(plan: gpus.Plan, trainer_device: str) -> bool:
+    """Whether a server holds the GPU that a training needs."""
+    return trainers_gpu(trainer_device) in {gpu for group in plan.groups for gpu in group}
+
+
+def trainers_gpu(device: str) -> str:
+    """The GPU that `model.device` names to the trainer, as CUDA_VISIBLE_DEVICES names it; empty when there is none."""
     names = [gpu.name for gpu in gpus.visible_gpus()]
     number = int(device.partition(":")[2] or 0) if device.startswith("cuda") else 0
     if device == "cpu" or number >= len(names):

@@ -1,24 +1,25 @@
-"""What a run would do: the settings that are not the defaults, calls and tokens of each stage, what runs where. Asks no model.
+"""What a run would do: the settings that are not the defaults, what runs where, calls and tokens of each stage. Begins nothing.
 
-What does not live here: what has been done (`status`). Two figures are given for each stage: what it cannot exceed, and what is to be expected;
-the second rests on the assumptions below until the run has measured its base model.
+What does not live here: what has been done (`status`), finding out what runs where (`where`). Two figures are given for each stage: what it cannot
+exceed, and what is to be expected; the second rests on the assumptions below until the run has measured its base model.
 """
 
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from pydantic import JsonValue
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from selflengthen.config import Config, changed_fields, resolve_model
+from selflengthen.config import Config, changed_fields
+from selflengthen.errors import EngineError
 from selflengthen.records import Measurement
-from selflengthen.report.screen import amount, printable
+from selflengthen.report.screen import amount, printable, screen
 from selflengthen.report.screen import table as new_table
-from selflengthen.stages.ledger import STAGES, Ledger
+from selflengthen.report.where import Where, where
+from selflengthen.stages.ledger import Ledger
 from selflengthen.text import keep_probability
 
 TRIES_EXPECTED = 1.5
@@ -51,11 +52,20 @@ class Estimate:
     """What of it is done already."""
 
 
-def plan_page(config: Config, ledger: Ledger | None) -> Group:
-    """The whole plan. `ledger`: of a run that is there already."""
+def show_plan(config: Config, ledger: Ledger | None) -> None:
+    """Look at what is there and print the whole plan. `ledger`: of a run that is there already. Raises EngineError when `run` could not begin."""
+    with screen(stderr=True).status("looking at what is there"):
+        found = where(config, ledger.run.path if ledger else None)
+    screen().print(plan_page(config, ledger, found))
+    if found.faults:
+        raise EngineError("as things are, the run cannot begin: see `cannot begin` in the plan")
+
+
+def plan_page(config: Config, ledger: Ledger | None, found: Where) -> Group:
+    """The plan, with what was found to run where."""
     measured = ledger.measurement(0) if ledger else None
     rows = list(estimates(config, ledger, measured))
-    return Group(*_settings(config, ledger), Text(), *_where(config), Text(), _table(rows), *_notes(config, measured))
+    return Group(*_settings(config, ledger), Text(), *found.page(), Text(), _table(rows), *_notes(config, measured))
 
 
 def estimates(config: Config, ledger: Ledger | None, measured: Measurement | None) -> Iterator[Estimate]:
@@ -131,37 +141,6 @@ def _flat(settings: Mapping[str, JsonValue], prefix: str = "") -> Iterator[tuple
             yield from _flat(value, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", value
-
-
-def _where(config: Config) -> Iterator[RenderableType]:
-    yield Text("What runs where", style="bold")
-    grid = Table.grid(padding=(0, 2))
-    train, many = config.train, f"{config.engine.max_batch} requests at once"
-    if config.engine.kind == "scripted":
-        grid.add_row("  engine", f"scripted: no model, {printable(config.engine.script)} answers; {many}")
-    else:
-        device = "auto: a GPU when there is one, else the CPU" if config.model.device == "auto" else config.model.device
-        grid.add_row("  engine", f"transformers, in this process; {many}")
-        grid.add_row("  device", f"{device}; dtype {config.model.dtype}")
-        grid.add_row("  model", _model(config))
-    if train.kind == "scripted":
-        grid.add_row("  trainer", "scripted: empty adapters, nothing is learnt")
-    else:
-        order = "side by side" if train.at_once == 2 else "one after the other"
-        grid.add_row("  trainer", f"LoRA (TRL, PEFT) in a child process; generator and extender {order}")
-        grid.add_row("", f"rank {train.rank}, {train.epochs:g} epochs, rate {train.learning_rate:g}, examples up to {train.cutoff_tokens:,} tokens")
-    grid.add_row("  stages", ", ".join(STAGES))
-    grid.add_row("  languages", ", ".join(config.languages))
-    yield grid
-
-
-def _model(config: Config) -> str:
-    folder = Path(resolve_model(config.model.path))
-    if not folder.is_dir():
-        where = "not in this installation" if config.model.path == "seedling" else "a hub name: from the local cache, or downloaded"
-        return f"{printable(config.model.path)} ({where})"
-    size = sum(file.stat().st_size for file in folder.iterdir() if file.is_file())
-    return f"{printable(config.model.path)} ({size / 1e6:,.0f} MB)"
 
 
 def _table(rows: list[Estimate]) -> Table:

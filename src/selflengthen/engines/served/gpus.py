@@ -169,6 +169,23 @@ def attention_heads(model: str) -> int | None:
     return heads if isinstance(heads, int) and heads > 0 else None
 
 
+def context_tokens(model: str) -> int | None:
+    """How many tokens prompt and answer may have together, by the model's own settings; None when they do not say, or stretch it by a factor."""
+    folder = model_folder(model)
+    settings = _settings(folder) if folder else {}
+    positions = settings.get("rope_parameters") or settings.get("rope_scaling")
+    if isinstance(positions, dict) and positions.get("rope_type", positions.get("type")) in {"linear", "dynamic", "yarn"}:
+        return None
+    tokens = settings.get("max_position_embeddings")
+    return tokens if isinstance(tokens, int) and tokens > 0 else None
+
+
+def has_weights(model: str) -> bool:
+    """Whether the weights themselves are here, in the folder or in the hub's cache."""
+    folder = model_folder(model)
+    return folder is not None and any(file.exists() for pattern in ("*.safetensors", "*.bin") for file in folder.glob(pattern))
+
+
 def model_folder(model: str) -> Path | None:
     """Where a model's files are: its folder, or its place in the hub's cache; None when nothing of it is here."""
     if Path(model).is_dir():
