@@ -319,6 +319,7 @@ class OpenAIEngine:
                 raise stream.fault from None
         except ServerFault as fault:
             if not hearing.over():
+                endpoint.streams.discard(stream)  # a server that falls ends its streams, by cancelling their tasks: not this one, which goes on
                 fleet.trouble(endpoint, stream, fault)
                 raise
         except EngineError as error:
