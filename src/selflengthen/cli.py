@@ -312,7 +312,7 @@ def _sampling(settings: "Sampling", **given: float | None) -> "Sampling":
 
 
 def _write_settings(model: str | None, adapter: Path | None, overrides: list[str]) -> "Config":
-    """Settings with the model that an adapter was made for, unless another is named."""
+    """Settings with the model that an adapter was made for, unless another is named, and room for an adapter of its rank."""
     import json
 
     from selflengthen.config import load_config
@@ -320,15 +320,15 @@ def _write_settings(model: str | None, adapter: Path | None, overrides: list[str
     if adapter is not None:
         file = adapter / "adapter_config.json"
         try:
-            told = json.loads(file.read_text(encoding="utf-8"))
-            made_for = told.get("base_model_name_or_path") if isinstance(told, dict) else None
+            told = found if isinstance(found := json.loads(file.read_text(encoding="utf-8")), dict) else {}
         except OSError as error:
             raise ConfigError(
                 f"--adapter {adapter}: no adapter there ({file.name}: {error.strerror}); a run keeps them in iter_*/adapters/"
             ) from None
         except ValueError as error:
             raise ConfigError(f"--adapter: {file} cannot be read: {error}") from None
-        model = model or made_for
+        model = model or told.get("base_model_name_or_path")
+        overrides = [*([f"train.rank={rank}"] if isinstance(rank := told.get("r"), int) and rank > 0 else []), *overrides]
     return load_config(None, [*([f"model.path={json.dumps(model)}"] if model else []), *overrides])
 
 

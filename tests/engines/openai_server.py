@@ -71,11 +71,13 @@ class OpenAIServer:
         api_key: str | None = None,
         adapters: Mapping[str, Path] | None = None,
         model_seed: int = 0,
+        port: int = 0,
         **quirks: Any,
     ) -> None:
         """`tokenizer`: a Hugging Face one, or its folder; it counts prompts and reads token ids. `reads_turns`: as `Reader` does.
 
         `concurrency`: requests answered at once, others wait. `adapters`: loaded from the start. `model_seed`: another one is another model.
+        `port`: 0 for one that is free.
         The script hears of an adapter by the name of its folder, whatever it is served as. Keywords that are left are fields of `Quirks`.
         """
         self.name, self.model_seed, self.api_key = name, model_seed, api_key
@@ -88,6 +90,8 @@ class OpenAIServer:
         self.running = self.most_at_once = self.answered = 0
         """Requests for an answer: there now (those that wait included), most there ever, and those that had their answer to the end."""
         self.adapters: dict[str, Path] = {}
+        self.asleep = False
+        """Sent to sleep and not woken up: it answers nothing."""
         self._given, self._root = dict(adapters or {}), root
         self._script = load_script(script) if isinstance(script, str) else script
         self._settings = {"delay_seconds": delay_seconds, "chunk": chunk, "concurrency": concurrency, "context_tokens": _ENDLESS}
@@ -95,7 +99,7 @@ class OpenAIServer:
         self._reader = Reader(self.quirks, context_tokens=context_tokens, find_model=self._adapter_of, tokenizer=tokenizer, reads_turns=reads_turns)
         self._prompts: dict[tuple[str | None, str], int] = {}
         self._numbers = 0
-        self._held = _bound(0)  # while the server is down nobody else gets the port, and no client connects to itself there
+        self._held = _bound(port)  # while the server is down nobody else gets the port, and no client connects to itself there
         self.port: int = self._held.getsockname()[1]
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -168,7 +172,7 @@ class OpenAIServer:
     def _fresh(self) -> None:
         """What a process that was just started knows: nothing."""
         self._known_folders: set[str] = set()
-        self.running = 0
+        self.running, self.asleep = 0, False
 
     def _play(self, request: Any) -> str | Exception:
         """The script, behind the quirk that changes what is said."""
@@ -187,6 +191,9 @@ class OpenAIServer:
             web.post("/v1/completions", self._complete),
             web.post("/v1/load_lora_adapter", self._load),
             web.post("/v1/unload_lora_adapter", self._unload),
+            web.post("/sleep", self._sleep),
+            web.post("/wake_up", self._wake),
+            web.get("/is_sleeping", self._is_sleeping),
         ]
 
     @web.middleware
@@ -230,6 +237,17 @@ class OpenAIServer:
         cards += [model_card(name, str(path), self.name, None) for name, path in self.adapters.items()]
         return web.json_response({"object": "list", "data": cards})
 
+    async def _sleep(self, _http: web.Request) -> web.Response:
+        self.asleep = True
+        return web.Response()
+
+    async def _wake(self, _http: web.Request) -> web.Response:
+        self.asleep = False
+        return web.Response()
+
+    async def _is_sleeping(self, _http: web.Request) -> web.Response:
+        return web.json_response({"is_sleeping": self.asleep})
+
     # -- adapters -----------------------------------------------------------------------------------------------------------------------
 
     def _adapter_of(self, served: str) -> str | None:
@@ -265,6 +283,8 @@ class OpenAIServer:
     # -- answers ------------------------------------------------------------------------------------------------------------------------
 
     async def _complete(self, http: web.Request) -> web.StreamResponse:
+        if self.asleep:
+            raise Refusal(500, "The engine is asleep.")
         number, self._numbers = self._numbers, self._numbers + 1
         fault = self.faults.pop(0) if self.faults else self.fault_of(number)
         async with self._counted():

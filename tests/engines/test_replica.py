@@ -12,6 +12,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
+from processes import gone, in_group, linux
 
 from selflengthen.engines.served import keeper, orphans, remedies
 from selflengthen.engines.served.launch import free_ports
@@ -19,28 +20,6 @@ from selflengthen.engines.served.replica import PortTaken, Replica, end_orphans
 from selflengthen.errors import EngineError
 
 FAKE = Path(__file__).with_name("fake_vllm.py")
-linux = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks processes up in /proc")
-
-
-def in_group(group: int) -> list[int]:
-    """Living processes of a group, looked up in another way than the code does it."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            with suppress(OSError, ProcessLookupError):
-                status = (entry / "status").read_text()
-                if os.getpgid(int(entry.name)) == group and not ("State:\tZ" in status and "Threads:\t1\n" in status):
-                    found.append(int(entry.name))
-    return found
-
-
-def gone(group: int, seconds: float = 5.0) -> bool:
-    end = time.monotonic() + seconds
-    while in_group(group):
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.02)
-    return True
 
 
 class Stage:

@@ -244,16 +244,18 @@ class OpenAIEngine:
         """No server will come back: every request ends with `error`."""
         self._opened().fail(error)
 
-    async def post_to_all(self, path: str) -> bool:
-        """POST to the root of every server that is up; whether all took it."""
-        took = True
-        for endpoint in self._opened().endpoints:
-            if endpoint.up:
-                try:
-                    await endpoint.post(path, {}, root=True, seconds=LONG_SECONDS)
-                except (ServerFault, RequestRefused):
-                    took = False
-        return took
+    async def post_to_all(self, path: str) -> list[str]:
+        """POST to the root of every server that is up, all at once. Returns the URLs of those that did not take it."""
+        asked = [endpoint for endpoint in self._opened().endpoints if endpoint.up]
+        took = await asyncio.gather(*(self._takes(endpoint, path) for endpoint in asked))
+        return [endpoint.url for endpoint, taken in zip(asked, took, strict=True) if not taken]
+
+    async def _takes(self, endpoint: Endpoint, path: str) -> bool:
+        try:
+            await endpoint.post(path, {}, root=True, seconds=LONG_SECONDS)
+        except (ServerFault, RequestRefused):
+            return False
+        return True
 
     # -- answering --------------------------------------------------------------------------------------------------------------------
 
@@ -319,6 +321,7 @@ class OpenAIEngine:
                 raise stream.fault from None
         except ServerFault as fault:
             if not hearing.over():
+                endpoint.streams.discard(stream)  # a server that falls ends its streams, by cancelling their tasks: not this one, which goes on
                 fleet.trouble(endpoint, stream, fault)
                 raise
         except EngineError as error:

@@ -6,8 +6,9 @@ process (`served.replica`), its command line and GPUs (`served.launch`, `served.
 
 import asyncio
 import secrets
+import shutil
 import tempfile
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -21,7 +22,9 @@ from selflengthen.errors import EngineError
 from selflengthen.records import Adapter
 
 DEATHS = 3
-"""Times in a row that a server may die without having answered anything in between."""
+"""Times in a row that a server may die without having answered anything in between. A start that fails is one of them."""
+AGAIN_SECONDS = 2.0
+"""Before a server is started again that died once more: what it lacks (a GPU's memory, its port) may be given back late."""
 PORT_TRIES = 5
 HUNG_SECONDS = 3.0
 """A server that fell and after so long does not even say that it lives, though its process is there, hangs."""
@@ -49,19 +52,21 @@ class VllmEngine:
     ) -> None:
         """`lora_rank`: the largest that will be loaded. `trainer_device`: where trainings run, as `model.device` has it; servers elsewhere go on.
 
-        `folder`: for logs, and for the record of what was started; None: a temporary one. The rest is as for `OpenAIEngine`.
+        `folder`: for logs, and for the record of what was started; None: a temporary one, which stays only after an error. The rest is as for
+        `OpenAIEngine`.
         """
         self._model, self._dtype, self._settings, self._lora_rank = model, dtype, settings, lora_rank
         self._trainer_device = trainer_device
         self._prefill, self._concurrency, self._silence = prefill, concurrency, silence_seconds
-        self._folder, self._memory, self._on_notice = (folder or Path(tempfile.mkdtemp(prefix="selflengthen-"))).absolute(), memory, on_notice
+        self._folder, self._memory, self._on_notice = folder.absolute() if folder else None, memory, on_notice
+        self._temporary = folder is None
         self._plan: gpus.Plan | None = None
         self._replicas: dict[str, Replica] = {}
         """By base URL."""
         self._engine: OpenAIEngine | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self._mending: set[str] = set()
-        self._starting: set[str] = set()
+        self._mending: set[int] = set()
+        """Process ids of servers that are watched for hanging."""
         self._asleep = False
         self._waking = asyncio.Lock()
 
@@ -86,18 +91,20 @@ class VllmEngine:
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         await self._close()
+        if self._temporary and self._folder is not None and not (kind is not None and issubclass(kind, Exception)):
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder = None
 
     async def _open(self) -> None:
+        if self._folder is None:
+            self._folder = Path(tempfile.mkdtemp(prefix="selflengthen-"))
         for ended in await asyncio.to_thread(end_orphans, self._folder):
             self._on_notice(f"ended a server that an earlier start had left: {ended}")
         self._plan = plan = await asyncio.to_thread(self._groups)
         if plan.note:
             self._on_notice(plan.note)
         key = secrets.token_hex(16)
-        started = await asyncio.gather(*(self._start(number, group, key) for number, group in enumerate(plan.groups)), return_exceptions=True)
-        for outcome in started:
-            if isinstance(outcome, BaseException):
-                raise outcome
+        await self._start_all(plan.groups, key)
         env = launch.environment(self._settings, group=plan.groups[0], key=key)
         self._engine = engine = OpenAIEngine(
             urls=list(self._replicas),
@@ -120,6 +127,16 @@ class VllmEngine:
     def _groups(self) -> gpus.Plan:
         return groups_of(self._model, self._settings)
 
+    async def _start_all(self, groups: Sequence[tuple[str, ...]], key: str) -> None:
+        """Start all servers side by side. One that does not come up ends it for all, at once: loading the others can take long."""
+        starting = [asyncio.create_task(self._start(number, group, key)) for number, group in enumerate(groups)]
+        try:
+            await asyncio.gather(*starting)
+        finally:
+            for each in starting:
+                each.cancel()
+            await asyncio.gather(*starting, return_exceptions=True)
+
     async def _start(self, number: int, group: tuple[str, ...], key: str) -> None:
         """Start a server, at another port when somebody was faster to take the first."""
         for attempt in range(PORT_TRIES):
@@ -136,7 +153,10 @@ class VllmEngine:
 
     def _replica(self, number: int, group: tuple[str, ...], key: str) -> Replica:
         assert self._plan is not None
+        assert self._folder is not None
         (port,) = launch.free_ports(1)
+        while _url(port) in self._replicas:  # nobody's yet: of one that does not listen so far
+            (port,) = launch.free_ports(1)
         return Replica(
             f"vllm-{number}",
             command=launch.command_line(
@@ -149,7 +169,7 @@ class VllmEngine:
                 rank=self._lora_rank,
             ),
             env=launch.environment(self._settings, group=group, key=key),
-            url=f"http://127.0.0.1:{port}/v1",
+            url=_url(port),
             log=self._folder / "logs" / f"vllm-{number}.log",
             on_progress=self._on_notice,
             start_seconds=self._settings.start_seconds,
@@ -161,64 +181,74 @@ class VllmEngine:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        if engine is not None:
-            await engine.__aexit__(None, None, None)
-        await asyncio.gather(*(replica.stop() for replica in self._replicas.values()))
-        self._replicas.clear()
-        self._asleep = False
+        try:
+            if engine is not None:
+                await engine.__aexit__(None, None, None)
+        finally:
+            ends = await asyncio.gather(*(replica.stop() for replica in self._replicas.values()), return_exceptions=True)
+            self._replicas.clear()
+            self._asleep = False
+        for end in ends:
+            if end is not None:
+                raise end
 
     # -- watching ---------------------------------------------------------------------------------------------------------------------
 
     async def _watch(self, url: str) -> None:
         """Start a server again whenever it ends, until it ends too often."""
-        replica, deaths, answered = self._replicas[url], 0, -1
+        replica, engine, deaths, answered = self._replicas[url], self._opened(), 0, -1
+        fault: EngineError | None = None
         while True:
+            if not engine.is_up(url):
+                self._fell(url)  # of one that is not used yet nobody will tell that it hangs
             how = await replica.wait()
-            engine = self._opened()
             completed = engine.completed(url)
             deaths = 1 if completed > answered else deaths + 1
             answered = completed
             engine.lose(url, f"{replica.name} {how}")
             if deaths > DEATHS:
-                self._give_up(url, f"{replica.name} ended {deaths} times in a row without an answer, the last time: it {how}", replica)
+                last = fault or replica.account(how)
+                self._give_up(url, f"{replica.name} ended {deaths} times in a row without an answer. The last time: {last}")
                 return
             self._on_notice(f"{replica.name} {how}; starting it again")
-            self._starting.add(url)
+            await asyncio.sleep(AGAIN_SECONDS * (deaths - 1))
+            fault = None
             try:
                 await replica.restart()
             except EngineError as error:
-                deaths = DEATHS
+                fault = error
                 self._on_notice(str(error))
-            finally:
-                self._starting.discard(url)
 
-    def _give_up(self, url: str, why: str, replica: Replica) -> None:
+    def _give_up(self, url: str, why: str) -> None:
         """Go on without a server, or end when it was the last one."""
         del self._replicas[url]
-        self._on_notice(f"{why}; going on without it")
-        if not self._replicas:
-            said = "\n  ".join(["", *replica.last_words()])
-            self._opened().fail(EngineError(f"{why}. Its log ends:{said}\nNothing is lost; mend it and run again to go on"))
+        if self._replicas:
+            self._on_notice(f"{why}; going on without it")
+        else:
+            self._opened().fail(EngineError(f"{why}. Nothing is lost; mend that and run again to go on"))
 
-    def _fell(self, url: str, _why: str) -> None:
-        if url not in self._mending:
-            self._mending.add(url)
-            self._spawn(self._mend(url))
+    def _fell(self, url: str, _why: str = "") -> None:
+        """A server is not used, though its process may be there: see to it that it does not hang."""
+        replica = self._replicas.get(url)
+        if replica is not None and replica.pid is not None and replica.pid not in self._mending:
+            self._mending.add(replica.pid)
+            self._spawn(self._mend(url, replica, replica.pid))
 
-    async def _mend(self, url: str) -> None:
+    async def _mend(self, url: str, replica: Replica, pid: int) -> None:
         """End a server that does not answer though its process is there; `_watch` starts it again."""
+        engine = self._opened()
         try:
             for pause in (HUNG_SECONDS, BACK_SECONDS):
                 await asyncio.sleep(pause)
-                replica, engine = self._replicas.get(url), self._opened()
-                if replica is None or not replica.alive or url in self._starting or engine.is_up(url):
+                hangs = pause == BACK_SECONDS or not await engine.is_healthy(url)
+                if replica.pid != pid or engine.is_up(url):
                     return
-                if pause == BACK_SECONDS or not await engine.is_healthy(url):
+                if hangs:
                     self._on_notice(f"{replica.name} hangs; ending it")
                     await replica.stop()
                     return
         finally:
-            self._mending.discard(url)
+            self._mending.discard(pid)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
@@ -248,7 +278,9 @@ class VllmEngine:
         assert self._plan is not None
         if not in_the_way(self._plan, self._trainer_device):
             return True
-        if not await self._opened().post_to_all(launch.SLEEP_PATH):
+        engine = self._opened()
+        # One that is just being started would take its memory in the middle of the training.
+        if not all(map(engine.is_up, self._replicas)) or await engine.post_to_all(launch.SLEEP_PATH):
             return False  # closing frees the memory, and takes the longer start
         self._asleep = True
         return True
@@ -258,14 +290,21 @@ class VllmEngine:
             return
         async with self._waking:
             if self._asleep:
-                if not await self._opened().post_to_all(launch.WAKE_PATH):
-                    raise EngineError(f"a vLLM server did not wake up after the training (see {self._folder / 'logs'}); run again to go on")
+                engine = self._opened()
+                for url in await engine.post_to_all(launch.WAKE_PATH):
+                    engine.lose(url, "it does not wake up")
+                    if replica := self._replicas.get(url):
+                        await replica.stop()  # if it is not dead already; `_watch` starts it again, awake
                 self._asleep = False
 
     def _opened(self) -> OpenAIEngine:
         if self._engine is None:
             raise EngineError("the engine is not open: use it as `async with`")
         return self._engine
+
+
+def _url(port: int) -> str:
+    return f"http://127.0.0.1:{port}/v1"
 
 
 def groups_of(model: str, settings: VllmSettings) -> gpus.Plan:

@@ -105,9 +105,13 @@ class Replica:
         await self.stop()
         await self.start()
 
-    def last_words(self) -> list[str]:
-        """The end of its log since it was last started."""
-        return last_words(read_lines(self._log, self._log_start))
+    def account(self, how: str) -> EngineError:
+        """Why it ended, for a person. `how`: as `wait` says it."""
+        lines = read_lines(self._log, self._log_start)
+        mend = remedy(lines, how)
+        said = "; it said last:\n  " + "\n  ".join(last_words(lines)) + "\n" if lines else " and said nothing "
+        text = f"{self.name} {how}{f': {mend}' if mend else ''}{said}(log: {self._log})"
+        return PortTaken(text) if mend == PORT_TAKEN else EngineError(text)
 
     # -- while it starts ----------------------------------------------------------------------------------------------------------------
 
@@ -119,9 +123,9 @@ class Replica:
             async with asyncio.timeout(self._start_seconds), aiohttp.ClientSession(timeout=patience) as session:
                 while not (await self._answers(session) and kept.alive):
                     if await kept.over_within(POLL_SECONDS):
-                        raise self._account(await kept.wait())
+                        raise self.account(await kept.wait())
         except TimeoutError:
-            raise self._account(f"was not ready after {self._start_seconds:g} s (engine.vllm.start_seconds) and was stopped") from None
+            raise self.account(f"was not ready after {self._start_seconds:g} s (engine.vllm.start_seconds) and was stopped") from None
         finally:
             teller.cancel()
         self._on_progress(f"{self.name}: ready after {time.monotonic() - begun:.0f} s")
@@ -138,14 +142,6 @@ class Replica:
             said = news(read_lines(self._log, self._log_start, PROGRESS_BYTES))
             self._on_progress(f"{self.name}: starting, {time.monotonic() - begun:.0f} s" + (f": {said}" if said else ""))
             await asyncio.sleep(PROGRESS_SECONDS)
-
-    def _account(self, how: str) -> EngineError:
-        """Why it did not come up, for a person."""
-        lines = read_lines(self._log, self._log_start)
-        mend = remedy(lines, how)
-        said = "; it said last:\n  " + "\n  ".join(last_words(lines)) + "\n" if lines else " and said nothing "
-        text = f"{self.name} {how}{f': {mend}' if mend else ''}{said}(log: {self._log})"
-        return PortTaken(text) if mend == PORT_TAKEN else EngineError(text)
 
     def _place(self) -> tuple[str, int]:
         parts = urlsplit(self.url)
