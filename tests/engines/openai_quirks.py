@@ -31,6 +31,8 @@ class Quirks:
     """Leaves out the probabilities that are asked for."""
     missing: frozenset[str] = frozenset()
     """Paths that are 404, such as /metrics, /v1/models, /health."""
+    busy: frozenset[str] = frozenset()
+    """Paths that are 503, to be asked for again soon."""
     caches: bool = False
     """Counts as cached what a prompt shares with an earlier one that it begins with, in blocks of 16 tokens."""
     wobbles: float = 0.0

@@ -206,12 +206,8 @@ class OpenAIServer:
             body = raw
         self.seen.append(Seen(http.method, http.path, body, dict(http.headers), time.monotonic()))
         await while_set(lambda: self.quirks.hangs)
-        quirks = self.quirks
-        gone = (quirks.no_completions and http.path == "/v1/completions") or (quirks.no_lora and http.path.endswith("lora_adapter"))
-        if gone or http.path in quirks.missing:
-            return web.json_response({"detail": "Not Found"}, status=404)
-        if self.api_key and http.path.startswith("/v1") and http.headers.get("Authorization") != f"Bearer {self.api_key}":
-            return web.json_response({"error": "Unauthorized"}, status=401)
+        if (closed := self._closed_door(http)) is not None:
+            return closed
         http[BODY] = body
         try:
             return await handler(http)
@@ -221,6 +217,18 @@ class OpenAIServer:
             return web.json_response({"detail": "Not Found"}, status=404)
         except (Broken, ConnectionError):
             return web.Response()  # to a connection that is closed
+
+    def _closed_door(self, http: web.Request) -> web.Response | None:
+        """The answer to who does not get in."""
+        quirks = self.quirks
+        gone = (quirks.no_completions and http.path == "/v1/completions") or (quirks.no_lora and http.path.endswith("lora_adapter"))
+        if gone or http.path in quirks.missing:
+            return web.json_response({"detail": "Not Found"}, status=404)
+        if http.path in quirks.busy:
+            return web.json_response(error(503, "Service Unavailable"), status=503, headers={"Retry-After": "0.02"})
+        if self.api_key and http.path.startswith("/v1") and http.headers.get("Authorization") != f"Bearer {self.api_key}":
+            return web.json_response({"error": "Unauthorized"}, status=401)
+        return None
 
     async def _health(self, _http: web.Request) -> web.Response:
         return web.Response()

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import time
 from contextlib import asynccontextmanager
 from email.utils import parsedate_to_datetime
 
@@ -11,6 +10,7 @@ import pytest
 from asking import Listener, ask, wander
 from openai_quirks import Fault, Kind, Where, http_date, refused
 from openai_server import OpenAIServer
+from openai_tale import until
 
 from selflengthen.engines.scripted import ScriptedEngine, count_tokens
 
@@ -80,13 +80,6 @@ def listen(server, path="/v1/chat/completions", **fields) -> tuple[list, list[by
 
 def text_of(events) -> str:
     return "".join(choice["delta"].get("content", "") for each in events if each != "[DONE]" for choice in each.get("choices", ()))
-
-
-async def until(what):
-    deadline = time.monotonic() + 10
-    while not what():
-        assert time.monotonic() < deadline, "it never came"
-        await asyncio.sleep(0.005)
 
 
 # -- answers ----------------------------------------------------------------------------------------------------------------------------

@@ -8,7 +8,6 @@ with a server is no fault of the request: it waits, or goes on elsewhere from wh
 import asyncio
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -19,42 +18,25 @@ from selflengthen.engines.served.endpoint import Endpoint, Stream, base_url, ope
 from selflengthen.engines.served.faults import Busy, Faulty, ServerFault
 from selflengthen.engines.served.fleet import Fleet
 from selflengthen.engines.served.hearing import Hearing
+from selflengthen.engines.served.identity import Memory, fingerprint
+from selflengthen.engines.served.known import Known, learn
 from selflengthen.engines.served.pace import Pace
+from selflengthen.engines.served.probe import cards, choose_card
 from selflengthen.engines.served.shelf import Shelf
-from selflengthen.engines.served.wire import Mode, chat_fields, sampling_fields, stream_fields
+from selflengthen.engines.served.wire import Mode
 from selflengthen.errors import EngineError
-from selflengthen.records import Adapter, Sampling
+from selflengthen.records import Adapter
 
 if TYPE_CHECKING:
     import aiohttp
 
-    from selflengthen.engines.served.identity import Memory
-    from selflengthen.engines.served.probe import Abilities, Card
-    from selflengthen.engines.served.tokenizer import Local
 
 TRIES = 8
 """Exchanges of one request that may fail; a request that fails so often does so by itself."""
+PAUSE_SECONDS = 0.05
+"""After an exchange that failed, doubled with each."""
 LONG_SECONDS = 300.0
 """For a server to move its weights."""
-_GREEDY = Sampling(temperature=0)
-LONG_PROMPT = 4000
-"""Characters from which a prompt is encoded in another thread, beside the streams."""
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """What is known of the servers once one of them was asked."""
-
-    card: "Card"
-    abilities: "Abilities"
-    local: "Local"
-    context_tokens: int
-
-    @property
-    def mode(self) -> Mode:
-        """How answers are asked for."""
-        assert self.abilities.mode is not None
-        return self.abilities.mode
 
 
 class OpenAIEngine:
@@ -106,11 +88,10 @@ class OpenAIEngine:
         known, fleet = self._known, self._fleet
         if known is None or fleet is None:
             raise EngineError("the engine is not open: use it as `async with`")
-        can = known.abilities
         return Capabilities(
             prefill=True,
-            adapters=can.loads_adapters or known.card.parent is not None,
-            seed=can.seed,
+            adapters=known.adapters,
+            seed=known.abilities.seed,
             streaming=True,
             context_tokens=known.context_tokens,
             concurrency=fleet.concurrency,
@@ -135,8 +116,6 @@ class OpenAIEngine:
         await self._close()
 
     async def _open(self) -> None:
-        from selflengthen.engines.served.identity import Memory
-
         self._session = session = open_session(self._key)
         self._memory = Memory(self._memory_file)
         endpoints = [Endpoint(url, Pace(self._concurrency), session) for url in self._urls]
@@ -176,39 +155,18 @@ class OpenAIEngine:
 
     async def _prepare(self, endpoint: Endpoint) -> None:
         """A server that answers: the same model as before, with all adapters. The first one tells what it can do."""
-        from selflengthen.engines.served import identity
-        from selflengthen.engines.served.probe import QUESTION, Probe, cards, choose_card
-        from selflengthen.engines.served.tokenizer import read_local
-
         found = await cards(endpoint)
         known = self._known
         card = choose_card(found, self._served_name or (known.card.name if known else ""), self._model, endpoint.url)
         if known is None:
-            local = await asyncio.to_thread(read_local, self._model)
-            abilities = await Probe(endpoint, card.name, local.dialogue, local.why_not).abilities(self._prefill)
-            if abilities.mode is None:
-                raise EngineError(f"{endpoint.url} cannot go on with an answer that has begun, which the method needs. {abilities.refusal}")
-            known = Known(card, abilities, local, self._context(card, local, endpoint.url))
-        ids: list[int] = []
-        if known.mode is Mode.COMPLETIONS:
-            dialogue = known.local.dialogue
-            assert dialogue is not None
-            ids = dialogue.encode(dialogue.prompt(Request(QUESTION, _GREEDY, 0)))
-        now = await identity.fingerprint(endpoint, known.card.name, known.mode, card.context_tokens or known.context_tokens, ids)
+            tokens, notice = self._context_tokens, self._on_notice
+            known = await learn(endpoint, card, found, model=self._model, prefill=self._prefill, context_tokens=tokens, on_notice=notice)
+        now = await fingerprint(endpoint, known.card.name, known.mode, card.context_tokens or 0, known.question())
         assert self._memory is not None
         self._memory.check(endpoint.url, now)
         self._known = known
         endpoint.adapters = {each.name for each in found if each.name != card.name}
         await self._shelf.put_all_on(endpoint)
-
-    def _context(self, card: "Card", local: "Local", url: str) -> int:
-        said = [tokens for tokens in (card.context_tokens, self._context_tokens) if tokens]
-        if said:
-            return min(said)
-        if local.context_tokens:
-            self._on_notice(f"{url} does not tell its context; taken from model.path: {local.context_tokens} tokens (engine.context_tokens sets it)")
-            return local.context_tokens
-        raise EngineError(f"{url} does not tell how many tokens prompt and answer may have together; say it in engine.context_tokens")
 
     async def load(self, adapter: Adapter) -> None:
         self._opened()
@@ -277,33 +235,53 @@ class OpenAIEngine:
 
     async def _answer(self, request: Request, watch: Watch | None) -> Completion:
         """One answer, by as many exchanges as it takes."""
-        fleet, answer, failed = self._opened(), Answer(request, watch), 0
-        first = False
+        fleet, answer = self._opened(), Answer(request, watch)
+        failed, fault, endpoint = 0, None, None
         while answer.finish is None:
-            endpoint = await fleet.take(first=first)
             try:
-                await self._exchange(fleet, endpoint, answer)
-            except ServerFault as fault:
-                first = True
+                # Before a place is taken: a prompt that is encoded for long holds none.
+                if (body := await self._body(answer)) is None:
+                    break
+                endpoint = await fleet.take(first=fault is not None, avoids=endpoint if isinstance(fault, Faulty) else None)
+                try:
+                    await self._exchange(fleet, endpoint, answer, body)
+                except EngineError as error:
+                    fleet.fail(error)
+                    raise
+                finally:
+                    fleet.leave(endpoint)
+            except RequestRefused as refused:
+                if not refused.context_full or not answer.text:
+                    raise
+                answer.end(Finish.LENGTH)  # what was heard before its server was lost fills the context
+            except ServerFault as met:
+                fault = met
                 failed += not isinstance(fault, Busy)
                 if failed >= TRIES:
                     raise RequestRefused(f"{failed} exchanges failed, the last one: {fault}") from fault
                 if isinstance(fault, Faulty):
-                    await asyncio.sleep(0.05 * 2**failed)
-            finally:
-                fleet.leave(endpoint)
+                    await asyncio.sleep(PAUSE_SECONDS * 2**failed)
         return answer.completion()
 
-    async def _exchange(self, fleet: Fleet, endpoint: Endpoint, answer: Answer) -> None:
+    async def _body(self, answer: Answer) -> dict[str, Any] | None:
+        """What is sent for the next exchange; None when the answer has all the tokens it may have, and so is over."""
+        known, request = self.known, answer.request
+        opening = answer.begin(strips_blank=known.mode is Mode.CHAT)
+        left = request.sampling.max_tokens - answer.generated_before
+        if left <= 0:
+            answer.end(Finish.LENGTH)
+            return None
+        name = known.card.name if request.adapter is None else self._shelf.served_name(request.adapter)
+        return await known.body(request, opening, left, name)
+
+    async def _exchange(self, fleet: Fleet, endpoint: Endpoint, answer: Answer, body: dict[str, Any]) -> None:
         """One exchange with one server; `answer` is finished, or a ServerFault says what became of it."""
         mode = self.known.mode
-        body = await self._body(answer, answer.begin(strips_blank=mode is Mode.CHAT))
-        if body is None:
-            return
         here, now = asyncio.current_task(), asyncio.get_running_loop().time()
         assert here is not None
         stream = Stream(here, body.get("max_tokens", self.known.context_tokens), now, now)
         hearing = Hearing(answer, lambda: fleet.began(endpoint, stream))
+        fault: ServerFault | None = None
         endpoint.streams.add(stream)
         try:
             try:
@@ -317,52 +295,16 @@ class OpenAIEngine:
         except asyncio.CancelledError:
             if stream.fault is None or here.uncancel() > 0:
                 raise
-            if not hearing.over():
-                raise stream.fault from None
-        except ServerFault as fault:
-            if not hearing.over():
-                endpoint.streams.discard(stream)  # a server that falls ends its streams, by cancelling their tasks: not this one, which goes on
-                fleet.trouble(endpoint, stream, fault)
-                raise
-        except EngineError as error:
-            fleet.fail(error)
-            raise
+            fault = stream.fault
+        except ServerFault as met:
+            fault = met
         finally:
-            endpoint.streams.discard(stream)
+            endpoint.streams.discard(stream)  # first of all: what its trouble does to the others there must not strike its own task
+        if fault is not None and not hearing.over():
+            if fault is not stream.fault:
+                fleet.trouble(endpoint, stream, fault)
+            raise fault
         fleet.completed(endpoint, stream, answer.generated_now)
-
-    async def _body(self, answer: Answer, opening: str) -> dict[str, Any] | None:
-        """What is sent to go on from `opening`; None when there is no room left for more, and the answer so is over."""
-        known, request = self.known, answer.request
-        left = request.sampling.max_tokens - answer.generated_before
-        prompt: dict[str, Any]
-        if known.mode is Mode.COMPLETIONS:
-            assert known.local.dialogue is not None
-            rendered = known.local.dialogue.prompt(Request(request.messages, request.sampling, 0, prefill=opening))
-            encode = known.local.dialogue.encode
-            ids = encode(rendered) if len(rendered) < LONG_PROMPT else await asyncio.to_thread(encode, rendered)
-            room = known.context_tokens - len(ids)
-            if room <= 0 and not answer.text:
-                raise RequestRefused(
-                    f"the prompt has {len(ids)} tokens, the context {known.context_tokens}: no room for an answer", context_full=True
-                )
-            left, prompt = min(left, room), {"prompt": ids}
-        else:
-            prompt = chat_fields(request.messages, opening)
-        if left <= 0:
-            answer.end(Finish.LENGTH)
-            return None
-        # A server refuses a limit beyond its context, whatever the prompt.
-        limit = {"max_tokens": left} if left < known.context_tokens else {}
-        name = known.card.name if request.adapter is None else self._shelf.served_name(request.adapter)
-        extras = known.abilities.extras
-        return {
-            "model": name,
-            **prompt,
-            **limit,
-            **sampling_fields(request.sampling, request.seed, sorted(known.local.ends), extras),
-            **stream_fields(extras),
-        }
 
     def _opened(self) -> Fleet:
         if self._fleet is None:

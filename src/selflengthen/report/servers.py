@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from selflengthen.config import Config, resolve_model
-from selflengthen.engines.openai import Known, OpenAIEngine
+from selflengthen.engines.openai import OpenAIEngine
+from selflengthen.engines.served.known import Known
 from selflengthen.engines.served import gpus, launch
 from selflengthen.engines.served.endpoint import base_url
 from selflengthen.engines.served.wire import Mode

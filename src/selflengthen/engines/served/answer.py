@@ -43,7 +43,7 @@ class Answer:
     """What has come of one request."""
 
     __slots__ = (
-        "_blank", "_counted", "_echo", "_guard", "_high", "_pieces", "_watch",
+        "_blank", "_counted", "_echo", "_guard", "_high", "_lead", "_pieces", "_watch",
         "cached_tokens", "finish", "generated_before", "generated_now", "prompt_tokens", "request", "text", "verdict",
     )  # fmt: skip
 
@@ -61,14 +61,15 @@ class Answer:
     def begin(self, *, strips_blank: bool) -> str:
         """A new attempt; the opening that the server is to go on from.
 
-        `strips_blank`: leave off the blanks at its end, which templates may trim, and the blanks the server then begins with.
+        `strips_blank`: leave off the blanks at its end, which templates may trim, and the blanks the server then begins with. Only line breaks
+        that it has more of are kept: the answer was cut in the middle of them.
         """
         opening = self.request.prefill + self.text
         sent = opening.rstrip() if strips_blank else opening
         self.generated_before += self.generated_now
         self.generated_now = self._pieces = 0
         self._counted = (0, 0)
-        self._blank = sent != opening
+        self._blank, self._lead = opening[len(sent) :], ""
         self._high = ""
         self._echo = EchoGuard(sent)
         self._guard = StopGuard(self.request.sampling.stop)
@@ -105,8 +106,12 @@ class Answer:
         """Take the next text; whether the answer is over: a stop string came, or the watch has seen enough."""
         text = self._echo.push(self._whole(text))
         if self._blank and text:
-            text = text.lstrip()
-            self._blank = not text
+            self._lead += text
+            text = self._lead.lstrip()
+            if text:
+                lead = self._lead[: len(self._lead) - len(text)]
+                text = "\n" * (lead.count("\n") - self._blank.count("\n")) + text
+                self._blank = ""
         self._feed(self._guard.push(text))
         if self.finish is None and self._guard.hit:
             self.finish = Finish.STOP

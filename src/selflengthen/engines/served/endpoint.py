@@ -10,10 +10,11 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from selflengthen.engines.served.faults import Down, Faulty, ServerFault, fault_of
+from selflengthen.engines.base import RequestRefused
+from selflengthen.engines.served.faults import Broken, Busy, Down, Faulty, ServerFault, fault_of
 from selflengthen.engines.served.pace import Pace
 from selflengthen.engines.served.sse import EventCutter
-from selflengthen.errors import ConfigError
+from selflengthen.errors import ConfigError, EngineError
 
 CONNECT_SECONDS = 10.0
 SHORT_SECONDS = 60.0
@@ -57,6 +58,10 @@ class Endpoint:
     suspect: bool = False
     """Something went wrong and its health is being asked: it gets nothing new meanwhile."""
     streams: set[Stream] = field(default_factory=set)
+    unsure: bool = False
+    """It may have been started anew since it was prepared: a connection broke, or nothing ran there for a while."""
+    idle_since: float | None = None
+    """When the last request left."""
     taken: int = 0
     """Requests that have a place here, those between two exchanges included."""
     completed: int = 0
@@ -85,7 +90,7 @@ class Endpoint:
             async with asyncio.timeout(seconds), self._request(method, url, body) as response:
                 answer = await response.read()
                 if response.status != 200:
-                    raise fault_of(response.status, response.headers, answer)
+                    raise self._fault(response, answer)
                 return answer
         except TimeoutError:
             raise Down(f"no answer to {method} {path} in {seconds:g} s") from None
@@ -93,17 +98,17 @@ class Endpoint:
     async def healthy(self, seconds: float) -> bool:
         """Whether the server answers at all."""
         for path in HEALTH_PATHS[HEALTH_PATHS.index(self.health_path) :]:
+            self.health_path = path
             try:
                 await self.get(path, root=path.startswith("/"), seconds=seconds)
-            except Down:
+            except (Down, Faulty):
                 return False
-            except ServerFault as fault:
-                if str(fault).startswith("5"):
-                    return False
-                continue  # it answers, but knows no such path
-            self.health_path = path
+            except Busy as busy:
+                return not str(busy).startswith("5")  # 503 is how a server says that its engine is dead
+            except (ServerFault, RequestRefused, EngineError):
+                continue  # it answers, but not there
             return True
-        return False
+        return True
 
     async def converse(self, path: str, body: Mapping[str, Any], stream: Stream, take: Callable[[list[bytes]], bool]) -> None:
         """A streamed exchange: each batch of events goes to `take` until it says that it has heard enough, or the server has said all.
@@ -113,7 +118,7 @@ class Endpoint:
         clock = asyncio.get_running_loop().time
         async with self._request("POST", f"{self.url}/{path}", body) as response:
             if response.status != 200:
-                raise fault_of(response.status, response.headers, await response.read())
+                raise self._fault(response, await response.read())
             cutter, read = EventCutter(), response.content.readany
             try:
                 while data := await read():
@@ -134,7 +139,12 @@ class Endpoint:
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             raise Down(f"cannot connect: {error}") from error
         except (aiohttp.ClientError, ConnectionError, TimeoutError) as error:
-            raise Faulty(f"the connection broke: {type(error).__name__} {error}") from error
+            raise Broken(f"the connection broke: {type(error).__name__} {error}") from error
+
+    def _fault(self, response: aiohttp.ClientResponse, answer: bytes) -> Exception:
+        """What an answer that is not 200 means. Some servers say which key they do not know; what they say here goes to logs and rows."""
+        key = self.session.headers.get("Authorization", "").removeprefix("Bearer ").encode()
+        return fault_of(response.status, response.headers, answer.replace(key, b"(the key)") if key else answer)
 
 
 def base_url(text: str) -> str:

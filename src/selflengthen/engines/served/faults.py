@@ -2,6 +2,7 @@
 
 Busy       the server has too much to do: wait, and send it less
 Faulty     this exchange went wrong: ask again, elsewhere if there is an elsewhere
+Broken     so, because the connection broke: what answers there next may have been started anew, and is prepared like one that was down
 Down       the server is gone or hangs: everything that runs there goes elsewhere, and it is asked now and then whether it is back
 Lost       the server does not know the model or adapter (any more): it is prepared anew before it is asked again
 RequestRefused (the seam's)   this request will not be answered, here or elsewhere
@@ -39,6 +40,10 @@ class Busy(ServerFault):
 
 class Faulty(ServerFault):
     """This exchange failed."""
+
+
+class Broken(Faulty):
+    """The connection broke."""
 
 
 class Down(ServerFault):

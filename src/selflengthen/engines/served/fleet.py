@@ -8,10 +8,11 @@ import asyncio
 import re
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 
 from selflengthen.engines.base import RequestRefused
 from selflengthen.engines.served.endpoint import Endpoint, Stream
-from selflengthen.engines.served.faults import Busy, Down, Faulty, Lost, ServerFault
+from selflengthen.engines.served.faults import Broken, Busy, Down, Faulty, Lost, ServerFault
 from selflengthen.errors import EngineError
 
 WATCH_SHARE = 0.1
@@ -20,6 +21,8 @@ STALLED = 5.0
 """A stream that was silent for this many silences is given up, though its server lives."""
 SLOWEST_SPEED = 2.0
 """Tokens per second of one answer, until speeds were seen: a server that does not stream is silent until its end."""
+IDLE_SECONDS = 60.0
+"""A server where nothing ran for so long may be another one by now, and no connection broke that would tell: it is prepared before it is used."""
 QUEUE_SECONDS = 1.0
 REVIVE_SECONDS, REVIVE_MOST_SECONDS = 0.2, 3.0
 _METRIC = re.compile(rb"^vllm:num_requests_(running|waiting)(?:\{[^}]*\})? ([0-9.e+]+)", re.MULTILINE)
@@ -27,6 +30,15 @@ _METRIC = re.compile(rb"^vllm:num_requests_(running|waiting)(?:\{[^}]*\})? ([0-9
 Prepare = Callable[[Endpoint], Awaitable[None]]
 """Makes a server ready that is up again: it serves the model it served, with the adapters. Raises ServerFault while it does not,
 EngineError when it never will."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Waiter:
+    """A request that waits for a place."""
+
+    place: asyncio.Future[Endpoint]
+    avoids: Endpoint | None
+    """Where it just failed: it goes elsewhere as long as there is an elsewhere, be it that it waits longer."""
 
 
 class Fleet:
@@ -45,7 +57,7 @@ class Fleet:
         self.fatal: Exception | None = None
         self._prepare, self._on_down = prepare, on_down
         self._silence, self._wait = silence_seconds, wait_seconds
-        self._waiting: deque[asyncio.Future[Endpoint]] = deque()
+        self._waiting: deque[Waiter] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
         self._speed = SLOWEST_SPEED
         self._none_up_since: float | None = None
@@ -68,36 +80,40 @@ class Fleet:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for waiter in self._waiting:
-            waiter.cancel()
+            waiter.place.cancel()
 
     def fail(self, error: Exception) -> None:
         """Nothing will be answered any more."""
         self.fatal = self.fatal or error
         while self._waiting:
             waiter = self._waiting.popleft()
-            if not waiter.done():
-                waiter.set_exception(self.fatal)
+            if not waiter.place.done():
+                waiter.place.set_exception(self.fatal)
         for endpoint in self.endpoints:
             for stream in endpoint.streams:
                 stream.abort(Down(str(error)))
 
     # -- a place for a request ------------------------------------------------------------------------------------------------------
 
-    async def take(self, *, first: bool = False) -> Endpoint:
+    async def take(self, *, first: bool = False, avoids: Endpoint | None = None) -> Endpoint:
         """Wait for a server with room and take a place there. `first`: before those who waited longer. Raises EngineError."""
         if self.fatal:
             raise self.fatal
-        if not self._waiting and (endpoint := self._free()):
+        for each in self.endpoints:
+            if each.unsure:
+                self._doubt(each)
+        if not self._waiting and (endpoint := self._free(avoids)):
             endpoint.taken += 1
             return endpoint
-        waiter: asyncio.Future[Endpoint] = asyncio.get_running_loop().create_future()
+        place: asyncio.Future[Endpoint] = asyncio.get_running_loop().create_future()
+        waiter = Waiter(place, avoids)
         (self._waiting.appendleft if first else self._waiting.append)(waiter)
         try:
             self.serve()  # the one who goes first may be the only one for whom there is room
-            return await waiter
+            return await place
         except asyncio.CancelledError:
-            if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
-                self.leave(waiter.result())
+            if place.done() and not place.cancelled() and place.exception() is None:
+                self.leave(place.result())
             raise
         finally:
             if waiter in self._waiting:
@@ -106,19 +122,24 @@ class Fleet:
     def leave(self, endpoint: Endpoint) -> None:
         """Give a place back."""
         endpoint.taken -= 1
+        endpoint.idle_since = self._clock() if endpoint.taken == 0 else None
         self.serve()
 
     def serve(self) -> None:
         """Give free places to those who wait."""
-        while self._waiting and (endpoint := self._free()):
-            waiter = self._waiting.popleft()
-            if not waiter.done():
-                endpoint.taken += 1
-                waiter.set_result(endpoint)
+        for waiter in [*self._waiting]:
+            if endpoint := self._free(waiter.avoids):
+                self._waiting.remove(waiter)
+                if not waiter.place.done():
+                    endpoint.taken += 1
+                    waiter.place.set_result(endpoint)
+            elif waiter.avoids is None:
+                return  # nor is there room for anybody behind
 
-    def _free(self) -> Endpoint | None:
+    def _free(self, avoids: Endpoint | None) -> Endpoint | None:
         now = self._clock()
-        free = [each for each in self.endpoints if each.up and not each.suspect and each.pace.room(each.taken, now)]
+        up = [each for each in self.endpoints if each.up]
+        free = [each for each in up if (each is not avoids or up == [avoids]) and not each.suspect and each.pace.room(each.taken, now)]
         return min(free, key=lambda each: each.taken / each.pace.limit) if free else None
 
     # -- what is learnt from exchanges ------------------------------------------------------------------------------------------------
@@ -146,6 +167,9 @@ class Fleet:
                 asyncio.get_running_loop().call_later(max(0.0, endpoint.pace.paused_until - self._clock()) + 1e-3, self.serve)
             case Down() | Lost():
                 self.fell(endpoint, str(fault))
+            case Broken():
+                endpoint.unsure = True
+                self._doubt(endpoint)
             case _:
                 self._doubt(endpoint)
 
@@ -153,7 +177,7 @@ class Fleet:
         """A server is down: what runs there goes elsewhere at once, and it is asked now and then whether it is back."""
         if not endpoint.up:
             return
-        endpoint.up, endpoint.why = False, why
+        endpoint.up, endpoint.why, endpoint.unsure = False, why, False
         endpoint.adapters.clear()
         for stream in endpoint.streams:
             stream.abort(Down(why))
@@ -167,7 +191,7 @@ class Fleet:
         self._spawn(self._revive(endpoint))
 
     def _doubt(self, endpoint: Endpoint) -> None:
-        """Something broke: ask at once whether the server lives, so that nothing is sent to a dead one."""
+        """Something broke: ask at once whether the server lives, so that nothing is sent to a dead one, nor to one that took its place."""
         if endpoint.up and not endpoint.suspect:
             endpoint.suspect = True
             self._spawn(self._examine(endpoint))
@@ -176,6 +200,13 @@ class Fleet:
         try:
             if not await endpoint.healthy(min(10.0, self._silence)):
                 self.fell(endpoint, "it does not answer when asked whether it lives")
+            while endpoint.unsure:
+                endpoint.unsure = False
+                await self._prepare(endpoint)
+        except ServerFault as fault:
+            self.fell(endpoint, str(fault))
+        except EngineError as error:
+            self.fail(error)
         finally:
             endpoint.suspect = False
             self.serve()
@@ -208,6 +239,8 @@ class Fleet:
                 silent = [stream for stream in endpoint.streams if now - stream.heard_at > self._silence]
                 if silent:
                     self._doubt(endpoint)
+                if endpoint.taken == 0 and endpoint.idle_since is not None and now - endpoint.idle_since > IDLE_SECONDS:
+                    endpoint.unsure, endpoint.idle_since = True, None
                 for stream in silent:
                     if now - stream.heard_at > self._patience(stream):
                         stream.abort(Faulty(f"silent for {now - stream.heard_at:.0f} s, though the server lives"))
@@ -235,7 +268,7 @@ class Fleet:
     async def _ask_queue(self, endpoint: Endpoint) -> None:
         try:
             found = _METRIC.findall(await endpoint.get("/metrics", root=True, seconds=5.0))
-        except (Down, Faulty):  # the watch will see to that
+        except (Down, Faulty, Busy):  # the watch will see to that
             return
         except (ServerFault, RequestRefused, EngineError):
             found = []

@@ -21,11 +21,16 @@ class Hearing:
     def take(self, events: list[bytes]) -> bool:
         """The next events; whether enough was heard. Texts that came together are looked at together."""
         answer, text, done = self._answer, "", False
+        fault: Faulty | None = None
         for data in events:
             if data == b"[DONE]":
                 done = True
                 break
-            piece = read_event(data)
+            try:
+                piece = read_event(data)
+            except Faulty as met:
+                fault = met  # raised once the text before it is taken: it is counted already
+                break
             answer.count(piece)
             text += piece.text
             self._finish = piece.finish or self._finish
@@ -34,6 +39,8 @@ class Hearing:
             self._began = None
         if text and answer.take(text):
             return True
+        if fault is not None:
+            raise fault
         if done and not self.over():
             raise Faulty("the stream ended before the answer did")
         return done

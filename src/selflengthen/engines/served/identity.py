@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from selflengthen.engines.base import RequestRefused
 from selflengthen.engines.served.endpoint import Endpoint
-from selflengthen.engines.served.faults import ServerFault
+from selflengthen.engines.served.faults import Broken, Faulty
 from selflengthen.engines.served.probe import QUESTION, patiently
 from selflengthen.engines.served.wire import Mode, chat_fields
 from selflengthen.errors import EngineError
@@ -39,11 +39,12 @@ class Fingerprint(Record):
     model: str
     mode: str
     context_tokens: int
+    """0 for a server that does not tell."""
     choices: tuple[Choice, ...]
 
     def difference(self, now: "Fingerprint") -> str | None:
         """In what `now` is another model; None when it is the same as far as can be seen."""
-        if now.context_tokens != self.context_tokens:
+        if now.context_tokens != self.context_tokens and now.context_tokens and self.context_tokens:
             return f"its context was {self.context_tokens} tokens and is {now.context_tokens}"
         if now.mode != self.mode:
             return None  # asked in another way, it answers otherwise
@@ -57,7 +58,10 @@ class Fingerprint(Record):
 
 
 async def fingerprint(endpoint: Endpoint, model: str, mode: Mode, context_tokens: int, ids: list[int]) -> Fingerprint:
-    """Of the model that answers now. `ids`: the question as a prompt, used in completions mode."""
+    """Of the model that answers now. `context_tokens`: as the server tells it; `ids`: the question as a prompt, used in completions mode.
+
+    Raises ServerFault when it does not answer now: a fingerprint without choices would let any model pass.
+    """
     if mode is Mode.CHAT:
         body: dict[str, Any] = {**chat_fields(QUESTION, ""), "logprobs": True, "top_logprobs": ALTERNATIVES}
     else:
@@ -66,7 +70,9 @@ async def fingerprint(endpoint: Endpoint, model: str, mode: Mode, context_tokens
     try:
         answer = json.loads(await patiently(endpoint, mode.path, body))["choices"][0]["logprobs"]
         choices = _chat_choices(answer) if mode is Mode.CHAT else _completion_choices(answer)
-    except (RequestRefused, ServerFault, ValueError, LookupError, TypeError, AttributeError):
+    except Broken:
+        raise  # it did not answer, as with Down and Busy
+    except (RequestRefused, Faulty, ValueError, LookupError, TypeError, AttributeError):
         choices = ()  # it tells no probabilities, or tells them in its own way
     return Fingerprint(model=model, mode=mode, context_tokens=context_tokens, choices=choices)
 

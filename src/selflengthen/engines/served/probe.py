@@ -4,6 +4,7 @@ Whether an answer that is begun is really continued cannot be seen in what the m
 begun turn and opens another adds tokens, and servers tell how many tokens a prompt has. What does not live here: recognising a model (`identity`).
 """
 
+import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from typing import Any
 from selflengthen.engines.base import Request, RequestRefused
 from selflengthen.engines.embedded.dialogue import Dialogue
 from selflengthen.engines.served.endpoint import Endpoint
-from selflengthen.engines.served.faults import Busy, Lost, ServerFault
+from selflengthen.engines.served.faults import Busy, Faulty, Lost, ServerFault
 from selflengthen.engines.served.wire import EXTRAS, Mode, chat_fields, read_answer, sampling_fields, stream_fields
 from selflengthen.errors import EngineError
 from selflengthen.records import Message, Sampling
@@ -208,14 +209,15 @@ class Probe:
 
 
 async def patiently(endpoint: Endpoint, path: str, body: Mapping[str, Any], tries: int = 6) -> bytes:
-    """POST, again after a pause while the server is busy."""
-    import asyncio
-
+    """POST, again after a pause while the server is busy, and once when something goes wrong."""
+    wrong = 0
     for attempt in range(tries):
         try:
             return await endpoint.post(path, body)
-        except Busy as busy:
-            if attempt == tries - 1:
+        except (Busy, Faulty) as fault:
+            wrong += isinstance(fault, Faulty)
+            if attempt == tries - 1 or wrong > 1:
                 raise
-            await asyncio.sleep(busy.seconds if busy.seconds is not None else 0.5 * 2**attempt)
+            said = fault.seconds if isinstance(fault, Busy) else None
+            await asyncio.sleep(said if said is not None else 0.5 * 2**attempt)
     raise AssertionError("unreachable")

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from selflengthen.engines.base import RequestRefused
 from selflengthen.engines.served.endpoint import Endpoint
-from selflengthen.engines.served.faults import Down, Faulty, Lost, ServerFault
+from selflengthen.engines.served.faults import Lost, ServerFault
 from selflengthen.engines.served.fleet import Fleet
+from selflengthen.engines.served.probe import patiently
 from selflengthen.errors import EngineError
 from selflengthen.records import Adapter
 
@@ -48,10 +49,14 @@ class Shelf:
         plain = self._own_servers or not self._loadable
         served = adapter.name if plain else await asyncio.to_thread(_name_with_weights, adapter)
         assert self._fleet is not None
-        for endpoint in self._fleet.endpoints:
-            if endpoint.up:
-                await self._load_or_fall(endpoint, adapter, served)
-        self._adapters[adapter.name] = (adapter, served)
+        self._adapters[adapter.name] = (adapter, served)  # first of all: a server that comes back meanwhile has to have it too
+        try:
+            for endpoint in self._fleet.endpoints:
+                if endpoint.up:
+                    await self._load_or_fall(endpoint, adapter, served)
+        except BaseException:
+            del self._adapters[adapter.name]
+            raise
 
     async def unload(self, name: str) -> None:
         """Take it off every server. One that forgot it already, or is down, needs nothing."""
@@ -68,14 +73,14 @@ class Shelf:
 
     async def put_all_on(self, endpoint: Endpoint) -> None:
         """Have all adapters on a server that is up again. Raises ServerFault and EngineError."""
-        for adapter, served in list(self._adapters.values()):
-            await self._put(endpoint, adapter, served)
+        while missing := [each for each in self._adapters.values() if each[1] not in endpoint.adapters]:
+            await self._put(endpoint, *missing[0])  # one at a time: meanwhile others may be added
 
     async def _load_or_fall(self, endpoint: Endpoint, adapter: Adapter, served: str) -> None:
         assert self._fleet is not None
         try:
             await self._put(endpoint, adapter, served)
-        except (Down, Faulty) as fault:
+        except ServerFault as fault:
             self._fleet.fell(endpoint, str(fault))  # it gets its adapters when it is back
 
     async def _put(self, endpoint: Endpoint, adapter: Adapter, served: str) -> None:
@@ -93,7 +98,7 @@ class Shelf:
 
 async def _insist(endpoint: Endpoint, body: dict[str, str], adapter: Adapter) -> None:
     try:
-        await endpoint.post("load_lora_adapter", body)
+        await patiently(endpoint, "load_lora_adapter", body)
     except RequestRefused as refused:
         if "already" not in refused.detail:
             raise EngineError(f"{endpoint.url} does not load adapter {adapter.name!r}: {refused.detail}") from None
