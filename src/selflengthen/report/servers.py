@@ -13,9 +13,9 @@ from pathlib import Path
 
 from selflengthen.config import Config, resolve_model
 from selflengthen.engines.openai import OpenAIEngine
-from selflengthen.engines.served.known import Known
 from selflengthen.engines.served import gpus, launch
 from selflengthen.engines.served.endpoint import base_url
+from selflengthen.engines.served.known import Known
 from selflengthen.engines.served.wire import Mode
 from selflengthen.engines.vllm import groups_of, in_the_way, trainers_gpu
 from selflengthen.errors import EngineError
