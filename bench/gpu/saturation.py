@@ -7,8 +7,9 @@ Random weights write no text that passes a check, so the texts are dubbed: each 
 writer's text has, and the flow is given the text of the writer, piece by piece as the server's pieces come. The server works and the client reads,
 checks and decides as in a real run; what the texts say is all that is not real.
 
-Then the same requests are sent all at once, without streams, checks and stages. The server's own counter (`vllm:generation_tokens_total`) tells both
-speeds: over the whole, and over the time in which at least so many requests were in flight.
+Then the same requests are sent all at once, without streams, checks and stages; and once more without seeds, each of which is a generator of random
+numbers of its own to the server. Each of the three is ended after `--seconds`. The server's own counter (`vllm:generation_tokens_total`) tells the
+speeds: over the whole, and over the time in which nearly `--in-flight` requests ran.
 """
 
 import argparse
@@ -61,6 +62,7 @@ SHAPE = {
 }
 """Qwen2.5-7B's."""
 EVERY_SECONDS = 0.5
+TELL_SECONDS = 10.0
 NOUNS = [
     "harbour",
     "lantern",
@@ -162,15 +164,25 @@ class Meter:
     def __init__(self, url: str) -> None:
         self.url, self.readings = f"{url.removesuffix('/v1')}/metrics", list[Reading]()
 
-    async def over(self, work: Awaitable[object]) -> None:
-        """Read until the work is done."""
+    async def over(self, work: Awaitable[object], seconds: float) -> "Meter":
+        """Read until the work is done, or for so long, and then end it."""
         task = asyncio.ensure_future(work)
+        begun = told = time.perf_counter()
         async with aiohttp.ClientSession() as session:
-            while not task.done():
+            while not task.done() and time.perf_counter() - begun < seconds:
                 self.readings.append(await self._read(session))
+                if self.readings[-1].at - told > TELL_SECONDS:
+                    told = self.readings[-1].at
+                    print(f"  {told - begun:.0f} s: {self.speed()[0]:.0f} tokens/s, {self.readings[-1].running:.0f} run", flush=True)
                 await asyncio.wait({task}, timeout=EVERY_SECONDS)
             self.readings.append(await self._read(session))
-        task.result()
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            while (await self._read(session)).running:  # nothing is left for the next one
+                await asyncio.sleep(EVERY_SECONDS)  # noqa: ASYNC110 - it is the server that says so
+        if not task.cancelled():
+            task.result()
+        return self
 
     async def _read(self, session: aiohttp.ClientSession) -> Reading:
         async with session.get(self.url) as response:
@@ -232,12 +244,12 @@ async def measure(folder: Path, model: Path, options: argparse.Namespace) -> dic
         engine = WatchedEngine(server)
         dubbed = Dubbed(engine, len(dialogue.encode(sample)) / len(sample))
         (url,) = server._replicas  # type: ignore[attr-defined]  # noqa: SLF001
-        ours, bare = Meter(url), Meter(url)
-        await ours.over(flow(pipeline.plan(1), pipeline.ledger, dubbed))  # type: ignore[arg-type]
+        ours = await Meter(url).over(flow(pipeline.plan(1), pipeline.ledger, dubbed), options.seconds)  # type: ignore[arg-type]
         asked = engine.asked
-        await bare.over(all_at_once(server, asked))
+        bare = await Meter(url).over(all_at_once(server, asked), options.seconds)
+        unseeded = await Meter(url).over(all_at_once(server, asked, seeds=False), options.seconds)
     kept = len(pipeline.ledger.slot(1, "extend").kept)
-    return _told(ours, bare, options.in_flight, requests=len(asked), kept=kept)
+    return _told({"flow": ours, "bare": bare, "no seeds": unseeded}, options.in_flight, requests=len(asked), kept=kept)
 
 
 def _base_measurement(pipeline: Pipeline) -> None:
@@ -250,20 +262,20 @@ def _base_measurement(pipeline: Pipeline) -> None:
     pipeline.ledger.write_measurement(Measurement(iteration=0, overall=figures, languages={"en": figures}))
 
 
-def _told(ours: Meter, bare: Meter, in_flight: int, **more: int) -> dict[str, object]:
-    print(f"{'':8}{'tokens/s':>10}{'seconds':>9}{'full tokens/s':>15}{'full seconds':>14}")
+def _told(meters: dict[str, Meter], in_flight: int, **more: int) -> dict[str, object]:
+    """The table, and what programs want to know."""
+    print(f"{'':10}{'tokens/s':>10}{'seconds':>9}{'full tokens/s':>15}{'full seconds':>14}")
     speeds = {}
-    for name, meter in (("flow", ours), ("bare", bare)):
+    for name, meter in meters.items():
         (whole, seconds), (full, full_seconds) = meter.speed(), meter.speed(0.97 * in_flight)
         speeds[name] = (whole, full)
-        print(f"{name:8}{whole:>10.0f}{seconds:>9.1f}{full:>15.0f}{full_seconds:>14.1f}")
-    whole, full = (speeds["flow"][at] / speeds["bare"][at] if speeds["bare"][at] else None for at in (0, 1))
-    return {
-        "in_flight": in_flight,
-        **more,
-        "saturation": round(full, 3) if full else None,
-        "saturation_with_ends": round(whole, 3) if whole else None,
-    }
+        print(f"{name:10}{whole:>10.0f}{seconds:>9.1f}{full:>15.0f}{full_seconds:>14.1f}")
+
+    def ratio(one: str, other: str, at: int) -> float | None:
+        return round(speeds[one][at] / speeds[other][at], 3) if speeds[other][at] else None
+
+    ratios = {"saturation": ratio("flow", "bare", 1), "saturation_with_ends": ratio("flow", "bare", 0), "no_seeds": ratio("no seeds", "bare", 1)}
+    return {"in_flight": in_flight, **more, **ratios}
 
 
 def main() -> None:
@@ -272,6 +284,7 @@ def main() -> None:
     parser.add_argument("what", choices=("model", "run"))
     parser.add_argument("folder", type=Path, help="of the model")
     parser.add_argument("--in-flight", type=int, default=256)
+    parser.add_argument("--seconds", type=float, default=75.0, help="the longest that each may take")
     parser.add_argument("--count", type=int, default=200, help="instructions")
     parser.add_argument("-o", "--override", action="append", default=[], metavar="A.B=C")
     options = parser.parse_args()

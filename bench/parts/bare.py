@@ -14,22 +14,22 @@ from selflengthen.engines.served.wire import SEED_MASK
 from selflengthen.engines.vllm import VllmEngine
 
 
-async def all_at_once(engine: Engine, asked: Sequence[Asked]) -> float:
-    """Tokens per second. Each request has the tokens it had before, no more: it is ended by its limit."""
+async def all_at_once(engine: Engine, asked: Sequence[Asked], *, seeds: bool = True) -> float:
+    """Tokens per second. Each request has the tokens it had before, no more: it is ended by its limit. `seeds`: of servers, whether to send them."""
     wanted = [each for each in asked if each.tokens]
     if isinstance(engine, VllmEngine):
         engine = engine._opened()  # noqa: SLF001 - the servers behind it
     if isinstance(engine, OpenAIEngine):
-        return await _servers(engine, wanted)
+        return await _servers(engine, wanted, seeds=seeds)
     begun = time.perf_counter()
     tokens = await asyncio.gather(*(by_engine(engine, each) for each in wanted))
     return sum(tokens) / (time.perf_counter() - begun)
 
 
-async def _servers(engine: OpenAIEngine, asked: Sequence[Asked]) -> float:
+async def _servers(engine: OpenAIEngine, asked: Sequence[Asked], *, seeds: bool) -> float:
     """Plain requests without streaming, spread evenly over the servers."""
     urls = [endpoint.url for endpoint in engine._fleet.endpoints]  # type: ignore[union-attr]  # noqa: SLF001
-    bodies = [_body(engine, exactly(each)) for each in asked]
+    bodies = [_body(engine, exactly(each)) | ({} if seeds else {"seed": None}) for each in asked]
     headers = {"Authorization": f"Bearer {engine._key}"} if engine._key else {}  # noqa: SLF001
     connector, timeout = aiohttp.TCPConnector(limit=0), aiohttp.ClientTimeout(total=None)
     async with aiohttp.ClientSession(connector=connector, timeout=timeout, headers=headers) as session:

@@ -62,6 +62,11 @@ def test_a_cpu_server_has_no_flags_of_gpus():
     assert "--no-enable-chunked-prefill" not in [*line(), *line("--enable-chunked-prefill", on_gpu=False)]
 
 
+def test_adapters_in_32_bits_are_refused_on_a_gpu():
+    with pytest.raises(EngineError, match="leave it at 'auto'"):
+        line(dtype="float32")
+
+
 def test_the_model_stands_where_the_command_takes_it():
     module = ("/opt/vllm/bin/python", "-m", "vllm.entrypoints.openai.api_server")
     assert line(command=module)[:5] == [*module, "--model", "/models/a"]

@@ -75,7 +75,7 @@ def server(model, tmp_path_factory) -> Iterator[str]:
     told = settings()
     replica = Replica(
         "vllm",
-        command=launch.command_line(told, model=str(model), dtype="float32", port=port, tensor_parallel=1, on_gpu=ON_GPU, rank=8),
+        command=launch.command_line(told, model=str(model), dtype="auto", port=port, tensor_parallel=1, on_gpu=ON_GPU, rank=8),
         env=launch.environment(told, group=group, key="key-of-the-tests"),
         url=f"http://127.0.0.1:{port}/v1",
         log=folder / "log",

@@ -85,6 +85,8 @@ def command_line(
     A flag of `settings.args` replaces ours of the same name. Raises EngineError for a flag that the run itself must decide.
     """
     given = given_flags(settings.args)
+    if on_gpu and dtype == "float32":  # the assertion in its LoRA kernels says nothing to anybody
+        raise EngineError("model.dtype = 'float32', but vLLM on a GPU takes adapters in 16 bits only: leave it at 'auto'")
     flags = {
         "served-model-name": SERVED_NAME,
         "host": "127.0.0.1",
