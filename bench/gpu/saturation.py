@@ -178,8 +178,8 @@ class Meter:
             self.readings.append(await self._read(session))
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
-            while (await self._read(session)).running:  # nothing is left for the next one
-                await asyncio.sleep(EVERY_SECONDS)  # noqa: ASYNC110 - it is the server that says so
+            while (await self._read(session)).running:  # noqa: ASYNC110 - it is the server that says so. Nothing is to be left for the next one
+                await asyncio.sleep(EVERY_SECONDS)
         if not task.cancelled():
             task.result()
         return self

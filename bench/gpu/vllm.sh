@@ -40,14 +40,15 @@ export PYTHON
 part contract 240 bash -c 'tests tests/vllm/test_contract_on_vllm.py'
 part wire 120 bash -c 'tests tests/vllm/test_on_the_wire.py'
 part die 400 bash -c 'tests tests/vllm/test_servers_die.py'
-part loop 420 "$PYTHON" -m selflengthen demo "$WORK/demo" -o engine.kind=vllm -o "$COMMAND" -o engine.vllm.gpu_memory=0.6
+part loop 420 "$PYTHON" -m selflengthen demo "$WORK/demo" -o engine.kind=vllm -o "$COMMAND" -o engine.vllm.gpu_memory=0.5 \
+    -o 'engine.vllm.args=["--enforce-eager"]'
 if [ -d "$WORK/demo" ]; then
     "$PYTHON" -m selflengthen status "$WORK/demo" | tee -a "$OUT/vllm.log" | tail -n 60
     tar -C "$WORK" --exclude='*.safetensors' --exclude='*.pt' --exclude='*.partial' -czf "$OUT/demo-vllm.tar.gz" demo
 fi
 if [[ " $PARTS " == *" saturation "* ]]; then
     "$PYTHON" bench/gpu/saturation.py model "$WORK/model7b"
-    part saturation 420 "$PYTHON" bench/gpu/saturation.py run "$WORK/model7b" --count "${COUNT:-200}" -o "$COMMAND"
+    part saturation 420 "$PYTHON" bench/gpu/saturation.py run "$WORK/model7b" --count "${COUNT:-200}" --seconds "${SATURATION_SECONDS:-75}" -o "$COMMAND"
     cp "$WORK/saturation.log" "$OUT/"
 fi
 part flow 420 "$PYTHON" bench/flow.py --count 256 -o engine.kind=vllm -o "$COMMAND" -o engine.vllm.gpu_memory=0.6
