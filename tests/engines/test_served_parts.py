@@ -35,6 +35,21 @@ def test_the_limit_doubles_with_each_round_until_its_bound():
     began(pace, 10 * MOST)
     assert pace.limit == MOST
     assert Pace(most=5).limit == 5
+    assert Pace(most=500).limit == 500, "who names a number starts with it"
+
+
+def test_a_server_that_runs_all_it_is_sent_is_given_twice_as_much_though_answers_begin_late():
+    pace = Pace()
+    began(pace, 10, waited=30.0)
+    pace.queued(running=START, waiting=0)
+    assert pace.limit == 2 * START
+    pace.queued(running=START, waiting=0)
+    assert pace.limit == 2 * START, "it has not even what it may have"
+    pace.queued(running=2 * START, waiting=1)
+    assert pace.limit == 2 * START, "one waits"
+    pace.busy(sent_at=0.0, now=0.0, seconds=0.0)
+    pace.queued(running=START, waiting=0)
+    assert pace.limit == START, "no leaps after the first sign of too much"
 
 
 def test_a_server_that_is_not_full_tells_nothing_of_room():

@@ -3,7 +3,8 @@
 Additive increase, multiplicative decrease. An answer that begins soon after it was asked for shows that the server took the request at once, so
 one more may be sent: at first one for each such answer, which doubles the number with every round, and after the first sign of too much one
 for a whole round. A refusal for being busy halves it, once for all requests that were sent before. A server that tells how many wait
-in its queue is given no more while some do: those would be begun no earlier, and would be lost with it.
+in its queue is given twice as many at once while it runs all that it was sent, however late they begin (the first ones wait for its kernels to be
+compiled), and no more while some wait: those would be begun no earlier, and would be lost with it. Who names a number starts with it.
 """
 
 from dataclasses import dataclass, field
@@ -14,6 +15,8 @@ MOST = 1024
 SOON_SECONDS = 5.0
 """An answer that begins later than this was queued, or its prompt is long: no reason to send more."""
 CUT = 0.5
+FULL = 0.9
+"""Share of the limit from which a server is busy with what it is given; a little is always on its way."""
 QUEUE_SHARE = 0.1
 """Requests that may wait in a server's queue, as a share of those it runs: it never idles, and little waits in vain."""
 FIRST_PAUSE_SECONDS = 0.5
@@ -34,7 +37,7 @@ class Pace:
     _refusals: int = 0
 
     def __post_init__(self) -> None:
-        self.limit = float(min(START, self.bound))
+        self.limit = float(self.most or START)
 
     @property
     def bound(self) -> int:
@@ -65,6 +68,8 @@ class Pace:
         """What the server tells of itself."""
         spare = max(2, int(QUEUE_SHARE * running))
         self._queueing = waiting >= spare
+        if self._doubling and not waiting and running >= FULL * int(self.limit):
+            self.limit = min(float(self.bound), 2 * self.limit)
         if waiting > 2 * spare:
             self._doubling = False
             self.limit = max(1.0, min(self.limit, float(running + spare)))
