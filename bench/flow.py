@@ -10,7 +10,7 @@ paper's code (see `bench/parts/published.py`); then ours, one part added after t
     flow       no barrier, no stage ends early; still checked at the end
     stopping   a text is stopped on the stream when it cannot pass any more
     salvage    what stood before the fault is kept and continued
-    patience   a text that is rewritten again and again without getting longer is given up: the product as it is
+    patience   a text whose good rewritings do not grow enough is given up: the product as it is
 
 The last table is how full the product keeps the engine: its tokens per second over those of the same requests sent all at once (no stage, no
 checks; to servers directly, without our engine). The last line is one JSON object. Words count when the text passes the same checks in all ways.

@@ -116,7 +116,7 @@ class ExtendSettings(Settings):
     samples: Positive = Field(2, description="extensions per selected response")
     tries: Positive = Field(20, description="tries per extension")
     rounds: Positive = Field(3, description="micro-iterations per try")
-    patience: Positive = Field(2, description="an extension is given up early after this many tries in a row of which no round came out longer")
+    patience: Positive = Field(2, description="tries with a good text, but too short a one, after which an extension is given up early")
     min_gain: float = Field(1.2, ge=1, description="an extension has more than this times the words of its response")
     select: bool = Field(True, description="length-biased selection over all extensions of an iteration and language")
 

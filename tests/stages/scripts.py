@@ -76,6 +76,11 @@ def never_longer(request: Request) -> str:
     return "A short answer, and that is all there is to say of it." if task_of(request) == "extend" else good(request)
 
 
+def loops_when_extending(request: Request) -> str:
+    """Writes well, and extends in one sentence for ever."""
+    return "The same old sentence comes again and again, all day long. " * 300 if task_of(request) == "extend" else good(request)
+
+
 def counts(request: Request) -> str:
     """The good writer; counts its tasks."""
     CALLS[task_of(request)] += 1

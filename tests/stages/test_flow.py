@@ -138,7 +138,7 @@ def test_a_model_that_misbehaves_gives_rows_with_a_reason_and_a_clear_end(tmp_pa
 
 
 @pytest.mark.parametrize(("tries", "patience", "made"), [(6, 2, 2), (6, 4, 4), (3, 9, 3)])
-def test_what_never_gets_longer_is_given_up_before_its_tries_are_spent(tmp_path: Path, tries: int, patience: int, made: int):
+def test_what_does_not_grow_is_given_up_before_its_tries_are_spent(tmp_path: Path, tries: int, patience: int, made: int):
     settings = ("languages=['en']", f"extend.tries={tries}", f"extend.patience={patience}")
     directory = create(tmp_path / "run", small(*settings, script="never_longer"))
     with pytest.raises(TrainerError):
@@ -146,6 +146,15 @@ def test_what_never_gets_longer_is_given_up_before_its_tries_are_spent(tmp_path:
     rejected = list(Ledger(directory).slot(1, "extend").rejected)
     assert {len(row.attempts) for row in rejected} == {made}
     assert {step.reason for row in rejected for step in row.steps} == {Reason.NOT_LONGER}
+
+
+def test_a_text_that_went_wrong_is_tried_again_until_its_tries_are_spent(tmp_path: Path):
+    settings = ("languages=['en']", "extend.tries=3", "extend.patience=1", "checks.salvage=0")
+    directory = create(tmp_path / "run", small(*settings, script="loops_when_extending"))
+    with pytest.raises(TrainerError):
+        Pipeline(directory).run()
+    rejected = list(Ledger(directory).slot(1, "extend").rejected)
+    assert {len(row.attempts) for row in rejected} == {3}
 
 
 def test_one_idea_is_accepted_once(tmp_path: Path):

@@ -3,8 +3,8 @@
 One round: the Extender rewrites the first half of the draft freely; the first two thirds of that open its rewriting of the whole draft. What
 passes the checks and is longer becomes the next draft.
 
-Tries are not blind: a response that the Extender rewrites again and again without a word more is given up, long before its tries are spent. Those
-are the longest ones, so they would be the most expensive.
+Tries are not blind. A text that went wrong is bad luck, and the next one may do better; a response that was rewritten well and still did not grow
+enough has met the Extender's limit, and is given up long before its tries are spent. Those are the longest ones, so they would cost the most.
 """
 
 from collections import deque
@@ -74,7 +74,7 @@ class ExtendWork:
                     made=tries.made(best.spent, best.salvaged),
                 )
             tries.fail(_failure(best))
-            in_vain = in_vain + 1 if best.words == response.words else 0
+            in_vain += any(step.reason in {None, Reason.NOT_LONGER} for step in best.steps)
         return tries.rejection(parent=response.key, steps=tuple(steps))
 
     async def _round(self, response: Response, best: _Best, seed: int, place: tuple[int, int], engine: Engine) -> None:
