@@ -368,3 +368,17 @@ def test_write_starts_a_server_for_the_adapter_and_leaves_nothing(stage, tmp_pat
     assert "--max-lora-rank 128" in (stage.play / "words").read_text(), "a server has room for adapters of train.rank, not of this one"
     assert stage.alive == []
     assert list((tmp_path / "tmp").iterdir()) == []
+
+
+@pytest.mark.parametrize(("weights", "said"), [(False, True), (True, False)])
+def test_weights_that_only_the_servers_have_are_asked_for_before_hours_of_writing(tmp_path, weights, said):
+    model, notices = tmp_path / "model", []
+    model.mkdir()
+    (model / "config.json").write_text("{}")
+    if weights:
+        (model / "model.safetensors").touch()
+    config = load_config(None, ["engine.kind=openai", 'engine.urls=["http://127.0.0.1:9/v1"]', f"model.path={model}"])
+    pipeline = Pipeline(create(tmp_path / "run", config), notices.append)
+    with pytest.raises(EngineError, match="no server answers"):
+        pipeline.run()
+    assert any("hf download" in event.text for event in notices if isinstance(event, Notice)) is said

@@ -13,6 +13,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from selflengthen.config import Config, resolve_model
+from selflengthen.engines.served.gpus import has_weights
 from selflengthen.errors import ConfigError, StoreError
 from selflengthen.executors import LocalExecutor
 from selflengthen.recipes import OwnInstruction, Recipe, load_instructions, load_recipe
@@ -113,7 +114,14 @@ class Pipeline:
     def _at_work(self) -> Iterator[None]:
         """The run is ours, and so is the engine that serves it."""
         with self.directory.locked(), Serving(self.config, self.directory.path, lambda text: self._tell(Notice(text))) as self._serving:
+            self._look_for_weights()
             yield
+
+    def _look_for_weights(self) -> None:
+        """Servers elsewhere have the model; trainings, hours from now, are here."""
+        model = resolve_model(self.config.model.path)
+        if self.config.engine.kind == "openai" and not has_weights(model):
+            self._tell(Notice(f"the weights of model.path are not here, and the first training will need them: hf download {shlex.quote(model)}"))
 
     # -- the steps of an iteration; each does what it still owes --------------------------------------------------------------------
 

@@ -198,6 +198,11 @@ class OpenAIEngine:
         fleet = self._opened()
         fleet.fell(fleet.at(url), why)
 
+    def forget(self, url: str) -> None:
+        """The server there is gone for good; others go on."""
+        fleet = self._opened()
+        fleet.forget(fleet.at(url))
+
     def fail(self, error: Exception) -> None:
         """No server will come back: every request ends with `error`."""
         self._opened().fail(error)

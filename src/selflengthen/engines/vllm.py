@@ -223,6 +223,7 @@ class VllmEngine:
         """Go on without a server, or end when it was the last one."""
         del self._replicas[url]
         if self._replicas:
+            self._opened().forget(url)
             self._on_notice(f"{why}; going on without it")
         else:
             self._opened().fail(EngineError(f"{why}. Nothing is lost; mend that and run again to go on"))

@@ -190,6 +190,10 @@ class Fleet:
         """Ask a server that is not up now and then, and use it once it is."""
         self._spawn(self._revive(endpoint))
 
+    def forget(self, endpoint: Endpoint) -> None:
+        """A server that is down will not come back: who takes its address is a stranger, to whom nothing is sent."""
+        self.endpoints.remove(endpoint)
+
     def _doubt(self, endpoint: Endpoint) -> None:
         """Something broke: ask at once whether the server lives, so that nothing is sent to a dead one, nor to one that took its place."""
         if endpoint.up and not endpoint.suspect:
@@ -215,6 +219,8 @@ class Fleet:
         pause = REVIVE_SECONDS
         while not endpoint.up:
             await asyncio.sleep(pause)
+            if endpoint not in self.endpoints:
+                return
             pause = min(REVIVE_MOST_SECONDS, 1.6 * pause)
             try:
                 if await endpoint.healthy(min(10.0, self._silence)):
