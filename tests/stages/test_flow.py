@@ -148,6 +148,16 @@ def test_what_does_not_grow_is_given_up_before_its_tries_are_spent(tmp_path: Pat
     assert {step.reason for row in rejected for step in row.steps} == {Reason.NOT_LONGER}
 
 
+def test_the_longest_responses_of_a_window_are_extended_first(tmp_path: Path):
+    directory = create(tmp_path / "run", small("languages=['en']", "respond.window=64", "engine.max_batch=1", script="good"))
+    begun = []
+    Pipeline(directory, lambda event: begun.append(event.key) if isinstance(event, RowWritten) and event.stage == "extend" else None).run("extend")
+    ledger = Ledger(directory)
+    words = [ledger.slot(1, "respond").kept.get(key.rpartition(".")[0]).words for key in begun]
+    assert len(set(words)) > 3
+    assert words == sorted(words, reverse=True)
+
+
 def test_a_text_that_went_wrong_is_tried_again_until_its_tries_are_spent(tmp_path: Path):
     settings = ("languages=['en']", "extend.tries=3", "extend.patience=1", "checks.salvage=0")
     directory = create(tmp_path / "run", small(*settings, script="loops_when_extending"))

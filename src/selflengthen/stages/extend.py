@@ -7,9 +7,9 @@ Tries are not blind. A text that went wrong is bad luck, and the next one may do
 enough has met the Extender's limit, and is given up long before its tries are spent. Those are the longest ones, so they would cost the most.
 """
 
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from heapq import heappop, heappush
 
 from selflengthen.engines.base import Engine, Request
 from selflengthen.records import Attempt, Extension, Message, Reason, Record, Rejection, Response, Spent, Step
@@ -132,12 +132,13 @@ class Extend:
         self.plan, self.slot, self.upstream = plan, slot, upstream
         self.work = ExtendWork(plan)
         self.planned = 0
-        self._owed: deque[tuple[str, str]] = deque()
+        self._owed: list[tuple[int, str, str]] = []
+        """A heap of words, negative, keys and parents: the longest response goes first, so that the last ones at work are short ones."""
 
     def take(self) -> ExtendItem | None:
         self._follow()
         while self._owed:
-            key, parent = self._owed.popleft()
+            _, key, parent = heappop(self._owed)
             if not self.slot.settled(key):
                 return ExtendItem(key, self.upstream.slot.kept.get(parent))
         return None
@@ -159,4 +160,7 @@ class Extend:
         samples = range(self.plan.config.extend.samples)
         for chosen in self.upstream.settled_windows():
             self.planned += len(chosen.kept) * len(samples)
-            self._owed.extend((f"{parent}.x{sample}", parent) for parent in chosen.kept for sample in samples)
+            for parent in chosen.kept:
+                words = self.upstream.slot.kept.get(parent).words
+                for sample in samples:
+                    heappush(self._owed, (-words, f"{parent}.x{sample}", parent))
