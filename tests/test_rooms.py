@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "src" / "selflengthen"
 ORDER = (
     ("errors",),
     ("records",),
-    ("text",),
+    ("text", "address"),
     ("config",),
     ("recipes",),
     ("store",),

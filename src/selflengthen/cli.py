@@ -4,6 +4,7 @@ Everything heavier than Typer is imported by the command that needs it, so that 
 person can mend, 130 stopped by Ctrl-C or SIGTERM, 1 a bug, with its traceback.
 """
 
+import errno
 import io
 import shlex
 import signal
@@ -40,11 +41,11 @@ class Commands(TyperGroup):
             typer.echo(f"error: {printable(str(error))}", err=True)
             raise typer.Exit(2) from None
         except OSError as error:
-            if error.filename is None:  # no file of anybody's: a closed pipe, or a bug
+            if error.filename is None and error.errno not in {errno.ENOSPC, errno.EDQUOT}:  # no file of anybody's: a closed pipe, or a bug
                 raise
             from selflengthen.report.screen import printable
 
-            what = f"{error.filename}: {error.strerror}. Mend that file or folder and try again; what is done is not lost"
+            what = f"{error.filename or 'the disk of the run'}: {error.strerror}. Mend that file or folder and try again; what is done is not lost"
             typer.echo(f"error: {printable(what)}", err=True)
             raise typer.Exit(2) from None
 

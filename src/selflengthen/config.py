@@ -6,6 +6,7 @@ is refused (architecture: invariant 2).
 """
 
 import json
+import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -13,10 +14,15 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator, model_validator
 
+from selflengthen.address import base_url
 from selflengthen.errors import ConfigError
 from selflengthen.records import Sampling
 
 FREE: dict[str, JsonValue] = {"free": True}
+SECRETIVE = frozenset({"engine.urls", "engine.api_key_env", "engine.vllm"})
+"""Settings whose value is not said again when it is refused: it may hold a password."""
+VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+"""An environment variable's name."""
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(gt=0)]
 Place = Annotated[Path, AfterValidator(Path.absolute)]
@@ -57,6 +63,14 @@ class VllmSettings(Settings):
     gpu_memory: float = Field(0.9, gt=0, le=1, json_schema_extra=FREE, description="share of a GPU's memory a server may take")
     start_seconds: float = Field(1800.0, gt=0, json_schema_extra=FREE, description="a server that is not ready after this time has failed")
 
+    @model_validator(mode="after")
+    def _can_be_started(self) -> Self:
+        if any("\0" in word for word in (*self.command, *self.args, *self.env, *self.env.values())):
+            raise ValueError("command, args and env cannot hold a character of number 0")
+        if bad := next((name for name in self.env if not VARIABLE.fullmatch(name)), None):
+            raise ValueError(f"env has {bad!r}, which is no name of an environment variable")
+        return self
+
 
 class EngineSettings(Settings):
     """What answers."""
@@ -82,6 +96,18 @@ class EngineSettings(Settings):
     vllm: VllmSettings = VllmSettings()
     script: str = Field("selflengthen.engines.pretend:pretend", description="scripted only: `module:function` that answers a request")
     delay_seconds: float = Field(0.0, ge=0, json_schema_extra=FREE, description="scripted only: time each piece of text takes")
+
+    @field_validator("urls")
+    @classmethod
+    def _addresses(cls, urls: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(map(base_url, urls)))
+
+    @field_validator("api_key_env")
+    @classmethod
+    def _names_a_variable(cls, name: str) -> str:
+        if name and not VARIABLE.fullmatch(name):
+            raise ValueError("it names the environment variable that holds the key, in letters, digits and underscores; the key itself stays there")
+        return name
 
 
 class InstructSettings(Settings):
@@ -335,4 +361,8 @@ def _fault(error: Any) -> str:
     message = str(error["msg"]).removeprefix("Value error, ")
     if error["type"] == "extra_forbidden":
         return f"unknown key {place!r}"
+    if error["type"] == "tuple_type":
+        message = f"it is a list: {place.rpartition('.')[2]} = [{json.dumps(str(error['input']))}]"
+    if place in SECRETIVE:
+        return f"{place}: {message}"
     return f"{place} = {error['input']!r}: {message}" if place else message

@@ -14,6 +14,7 @@ from typing import Any, Self
 from selflengthen.config import Config, resolve_model
 from selflengthen.engines import Engine, open_engine
 from selflengthen.engines.metered import Metered
+from selflengthen.engines.served.orphans import end_orphans
 from selflengthen.errors import EngineError
 from selflengthen.records import Adapter
 
@@ -31,6 +32,10 @@ class Serving:
         self._adapters: dict[str, Adapter] = {}
 
     def __enter__(self) -> Self:
+        if self._folder is not None:
+            # Whatever the run owes: a training needs the memory that a server of an earlier start still holds.
+            for ended in end_orphans(self._folder):
+                self._on_notice(ended)
         self._runner = asyncio.Runner()
         return self
 

@@ -7,9 +7,10 @@ from email.utils import format_datetime
 import pytest
 from asking import Listener, ask
 
+from selflengthen.address import base_url
+from selflengthen.config import load_config
 from selflengthen.engines import Finish, RequestRefused
 from selflengthen.engines.served.answer import Answer
-from selflengthen.engines.served.endpoint import base_url
 from selflengthen.engines.served.faults import Busy, Faulty, Lost, fault_of, retry_after
 from selflengthen.engines.served.hearing import Hearing
 from selflengthen.engines.served.identity import Choice, Fingerprint, Memory
@@ -281,11 +282,26 @@ def test_a_base_url_is_taken_as_people_write_it(url: str):
     assert base_url(url) == "http://a:1/v1"
 
 
-@pytest.mark.parametrize("url", ["a:1", "localhost", "ftp://a/v1", "http://", "http://user:secret@a/v1"])
-def test_what_is_no_base_url_is_refused_without_telling_secrets(url: str):
-    with pytest.raises(ConfigError) as error:
-        base_url(url)
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("a:1", "localhost", "ftp://a/v1", "http://", "http://a:port", "http://a:99999", "http://[::1/v1"),
+        *("http://user:secret@a/v1", "http://a/v1?api_key=secret", "http://a/v1#secret", "http://a:1/v1/chat/completions"),
+    ],
+)
+def test_what_is_no_base_url_is_refused_before_it_is_written_and_without_telling_secrets(url: str):
+    with pytest.raises(ConfigError, match=r"engine\.urls") as error:
+        load_config(None, ["engine.kind=openai", f'engine.urls=["{url}"]'])
     assert "secret" not in str(error.value)
+
+
+def test_settings_of_servers_that_cannot_be_are_refused_and_not_said_again():
+    for setting in ("engine.api_key_env=sk-live-secret", 'engine.vllm.env={"A=B" = "secret"}', 'engine.vllm.args=["secret\\u0000"]'):
+        with pytest.raises(ConfigError) as error:
+            load_config(None, [setting])
+        assert "secret" not in str(error.value)
+    with pytest.raises(ConfigError, match=r'it is a list: urls = \["http://a:1"\]'):
+        load_config(None, ["engine.kind=openai", "engine.urls=http://a:1"])
 
 
 # -- fingerprints -----------------------------------------------------------------------------------------------------------------------

@@ -12,9 +12,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from selflengthen.address import base_url
 from selflengthen.engines.base import Capabilities, Completion, Finish, Request, RequestRefused, Watch
 from selflengthen.engines.served.answer import Answer
-from selflengthen.engines.served.endpoint import Endpoint, Stream, base_url, open_session
+from selflengthen.engines.served.endpoint import Endpoint, Stream, open_session
 from selflengthen.engines.served.faults import Busy, Faulty, ServerFault
 from selflengthen.engines.served.fleet import Fleet
 from selflengthen.engines.served.hearing import Hearing
@@ -67,9 +68,11 @@ class OpenAIEngine:
         loads adapters there, so their names can be ours. `on_notice`: told what people should know; `on_down`: of the URL of a server that
         fell, and why.
         """
-        self._urls = list(dict.fromkeys(base_url(url) for url in urls))
+        self._urls = list(dict.fromkeys(map(base_url, urls)))
         self._model, self._served_name, self._prefill = model, served_name, prefill
         self._key = api_key or os.environ.get(api_key_env, "").strip() or None
+        if self._key is not None and not (self._key.isascii() and self._key.isprintable()):
+            raise EngineError(f"the key in {api_key_env or 'api_key'} has characters that no key has, a line break perhaps: set it anew")
         self._context_tokens, self._concurrency = context_tokens, concurrency
         self._silence, self._wait = silence_seconds, wait_seconds
         self._memory_file = memory

@@ -14,7 +14,6 @@ from pathlib import Path
 from selflengthen.config import Config, resolve_model
 from selflengthen.engines.openai import OpenAIEngine
 from selflengthen.engines.served import gpus, launch
-from selflengthen.engines.served.endpoint import base_url
 from selflengthen.engines.served.known import Known
 from selflengthen.engines.served.wire import Mode
 from selflengthen.engines.vllm import groups_of, in_the_way, trainers_gpu
@@ -169,7 +168,7 @@ class _Answer:
 
 def look_at_openai(config: Config, folder: Path | None, found: Where) -> None:
     """Ask the servers, and say what was found."""
-    urls = list(dict.fromkeys(base_url(url) for url in config.engine.urls))
+    urls = list(config.engine.urls)
     key = config.engine.api_key_env
     found.say("engine", f"openai: servers that run already; {_at_once(config)}")
     answer = asyncio.run(_ask(config, folder, urls))

@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlsplit
 
 import aiohttp
 
@@ -14,7 +13,7 @@ from selflengthen.engines.base import RequestRefused
 from selflengthen.engines.served.faults import Broken, Busy, Down, Faulty, ServerFault, fault_of
 from selflengthen.engines.served.pace import Pace
 from selflengthen.engines.served.sse import EventCutter
-from selflengthen.errors import ConfigError, EngineError
+from selflengthen.errors import EngineError
 
 CONNECT_SECONDS = 10.0
 SHORT_SECONDS = 60.0
@@ -145,16 +144,6 @@ class Endpoint:
         """What an answer that is not 200 means. Some servers say which key they do not know; what they say here goes to logs and rows."""
         key = self.session.headers.get("Authorization", "").removeprefix("Bearer ").encode()
         return fault_of(response.status, response.headers, answer.replace(key, b"(the key)") if key else answer)
-
-
-def base_url(text: str) -> str:
-    """A base URL as a person writes it, with or without /v1 and a slash. Raises ConfigError when it is none."""
-    parts = urlsplit(text)
-    if parts.scheme not in {"http", "https"} or not parts.netloc:
-        raise ConfigError(f"engine.urls: {text!r} is no URL of a server; write it as http://127.0.0.1:8000/v1")
-    if "@" in parts.netloc:
-        raise ConfigError("engine.urls: a URL holds a user or a password, which would be written into the run: give a key by engine.api_key_env")
-    return text.rstrip("/") if parts.path.strip("/") else f"{text.rstrip('/')}/v1"
 
 
 def open_session(key: str | None) -> aiohttp.ClientSession:

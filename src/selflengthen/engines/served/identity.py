@@ -51,7 +51,8 @@ class Fingerprint(Record):
         for before, after in zip(self.choices, now.choices, strict=False):
             apart = [abs(before.likely[token] - after.likely[token]) for token in before.likely.keys() & after.likely.keys()]
             if not apart or max(apart) > TOLERANCE:
-                return f"it answered {before.token!r} and answers {after.token!r}, with other probabilities"
+                said = "says the same word" if before.token == after.token else f"says {after.token!r} where {before.token!r} was said"
+                return f"it {said} with other probabilities"
             if before.token != after.token:
                 break  # a near tie that rounding decided; from here on they say different things
         return None
@@ -91,6 +92,7 @@ class Memory:
     def __init__(self, file: Path | None) -> None:
         self._file = file
         self._known: Fingerprint | None = None
+        self._whose = "this run was begun with"
         if file is not None and file.exists():
             try:
                 self._known = Fingerprint.model_validate_json(file.read_bytes())
@@ -100,12 +102,12 @@ class Memory:
     def check(self, url: str, now: Fingerprint) -> None:
         """Note the first; refuse one of another model."""
         if self._known is None:
-            self._known = now
+            self._known, self._whose = now, f"{url} does"
             if self._file is not None:
                 write_whole(self._file, now.model_dump_json(indent=1))
         elif difference := self._known.difference(now):
             where = f" If it is the same model after all, delete {self._file}" if self._file is not None else ""
             raise EngineError(
-                f"{url} serves another model as {now.model!r} than this run was begun with: {difference}. "
-                f"Rows of two models do not fit together: serve the old one again, or begin a new run.{where}"
+                f"{url} serves another model as {now.model!r} than {self._whose}: {difference}. "
+                f"Rows of two models do not fit together: serve the same one everywhere and all the time, or begin a new run.{where}"
             )

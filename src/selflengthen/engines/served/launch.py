@@ -47,6 +47,8 @@ SET_ELSEWHERE = {
     "served-model-name": "the run names it itself",
     "host": "servers listen on this machine alone",
     "port": "the run chooses a free one",
+    "config": "write what it says into engine.vllm.args",
+    "lora-modules": "the run loads its adapters itself",
     "uds": "servers are asked through a port",
     "api-key": "the run makes one; VLLM_API_KEY in engine.vllm.env sets another",
     "tensor-parallel-size": "set engine.vllm.tensor_parallel",
