@@ -382,3 +382,13 @@ def test_weights_that_only_the_servers_have_are_asked_for_before_hours_of_writin
     with pytest.raises(EngineError, match="no server answers"):
         pipeline.run()
     assert any("hf download" in event.text for event in notices if isinstance(event, Notice)) is said
+
+
+def test_a_server_that_an_earlier_start_left_is_ended_whatever_the_run_owes(tmp_path, monkeypatch):
+    """A training needs the memory it holds, and opens no engine."""
+    looked, notices = [], []
+    monkeypatch.setattr(serving, "end_orphans", lambda folder: looked.append(folder) or ["vllm-0 was still running"])
+    with Serving(load_config(None, SCRIPTED), tmp_path, notices.append):
+        pass
+    assert looked == [tmp_path]
+    assert notices == ["ended a server that an earlier start had left: vllm-0 was still running"]

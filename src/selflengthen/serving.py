@@ -35,7 +35,7 @@ class Serving:
         if self._folder is not None:
             # Whatever the run owes: a training needs the memory that a server of an earlier start still holds.
             for ended in end_orphans(self._folder):
-                self._on_notice(ended)
+                self._on_notice(f"ended a server that an earlier start had left: {ended}")
         self._runner = asyncio.Runner()
         return self
 

@@ -103,7 +103,12 @@ def test_what_ran_on_a_killed_server_goes_on_elsewhere_and_it_is_used_again(empt
     assert own(first, adapter="one")
     assert own(second, "quay", "one")
     assert answered > 0
-    assert [notice for notice in notices if "is down" in notice] == [notice for notice in notices if left.url in notice] != []
+    assert (
+        [notice for notice in notices if "is down" in notice]
+        == [notice for notice in notices if left.url in notice and "is back" not in notice]
+        != []
+    )
+    assert f"{left.url} is back" in notices
 
 
 def test_a_server_that_died_while_it_had_nothing_to_do_costs_nobody_an_answer(empty):

@@ -65,7 +65,7 @@ def test_a_server_that_comes_back_with_another_model_is_noticed(models, mode, fa
         outcomes, answered = asyncio.run(go(server))
     for outcome in outcomes:
         assert isinstance(outcome, EngineError)
-        assert f"{server.url} serves another model as 'base' than this run was begun with" in str(outcome)
+        assert f"{server.url} serves another model as 'base' than before: " in str(outcome)
     assert answered == 1, "only the question by which it was recognised"
 
 
@@ -112,7 +112,7 @@ def test_the_model_that_a_run_began_with_is_remembered_from_one_engine_to_the_ne
             asyncio.run(go(server))
         befall(server)
         server.model_seed = 1
-        with pytest.raises(EngineError, match=r"another model as 'base'.*it answered .*delete .*server\.json"):
+        with pytest.raises(EngineError, match=r"another model as 'base'.*than this run was begun with: it says .*delete .*server\.json"):
             asyncio.run(go(server))
 
 

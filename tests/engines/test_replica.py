@@ -79,7 +79,7 @@ def test_it_comes_up_and_tells_how_far_it_is(stage, monkeypatch):
 
     asyncio.run(go())
     assert [text for text in stage.told if text.endswith("s: Loading the model")]
-    assert len(stage.told) > 4
+    assert len(stage.told) <= 4, "told when there is news, not every second"
     assert stage.told[0].startswith("vllm-0: starting, 0 s")
     assert stage.told[-1].startswith("vllm-0: ready after ")
     assert "fake_vllm.py" in stage.log.read_text().splitlines()[0]
@@ -164,7 +164,9 @@ def test_another_server_at_our_port_is_not_ours(stage, monkeypatch):
 
 def test_a_command_that_is_not_there(stage):
     async def go():
-        with pytest.raises(EngineError, match=r"vllm-0 could not be started: .*no-such-vllm.*: vLLM is not there: .*pip install vllm"):
+        with pytest.raises(
+            EngineError, match=r"vllm-0 could not be started: .*no-such-vllm.*: that program, .* is not there: correct engine\.vllm\.command"
+        ):
             await stage.replica(command=("no-such-vllm", "serve")).start()
 
     asyncio.run(go())

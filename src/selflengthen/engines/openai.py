@@ -122,7 +122,9 @@ class OpenAIEngine:
         self._session = session = open_session(self._key)
         self._memory = Memory(self._memory_file)
         endpoints = [Endpoint(url, Pace(self._concurrency), session) for url in self._urls]
-        self._fleet = Fleet(endpoints, self._prepare, silence_seconds=self._silence, wait_seconds=self._wait, on_down=self._fell)
+        self._fleet = Fleet(
+            endpoints, self._prepare, silence_seconds=self._silence, wait_seconds=self._wait, on_down=self._fell, on_back=self._is_back
+        )
         for endpoint in endpoints:
             try:
                 await self._prepare(endpoint)
@@ -153,8 +155,13 @@ class OpenAIEngine:
             await session.close()
 
     def _fell(self, endpoint: Endpoint, why: str) -> None:
-        self._on_notice(f"{endpoint.url} is down ({why}); what ran there goes on elsewhere, or waits for it")
+        others = any(each.up for each in self._opened().endpoints)
+        patience = "" if self._wait == float("inf") else f", for {self._wait:.0f} s at most (engine.wait_seconds)"
+        self._on_notice(f"{endpoint.url} is down ({why}); {'what ran there goes on elsewhere' if others else f'waiting for it{patience}'}")
         self._on_down(endpoint.url, why)
+
+    def _is_back(self, endpoint: Endpoint) -> None:
+        self._on_notice(f"{endpoint.url} is back")
 
     async def _prepare(self, endpoint: Endpoint) -> None:
         """A server that answers: the same model as before, with all adapters. The first one tells what it can do."""

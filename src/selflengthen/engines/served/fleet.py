@@ -52,10 +52,11 @@ class Fleet:
         silence_seconds: float,
         wait_seconds: float,
         on_down: Callable[[Endpoint, str], None] = lambda _endpoint, _why: None,
+        on_back: Callable[[Endpoint], None] = lambda _endpoint: None,
     ) -> None:
         self.endpoints = list(endpoints)
         self.fatal: Exception | None = None
-        self._prepare, self._on_down = prepare, on_down
+        self._prepare, self._on_down, self._on_back = prepare, on_down, on_back
         self._silence, self._wait = silence_seconds, wait_seconds
         self._waiting: deque[Waiter] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -232,6 +233,7 @@ class Fleet:
                 self.fail(error)
                 return
         self._none_up_since = None
+        self._on_back(endpoint)
         self.serve()
 
     # -- the watch --------------------------------------------------------------------------------------------------------------------

@@ -92,7 +92,8 @@ class Memory:
     def __init__(self, file: Path | None) -> None:
         self._file = file
         self._known: Fingerprint | None = None
-        self._whose = "this run was begun with"
+        self._first = ""
+        """The server that was noted, of those of this engine."""
         if file is not None and file.exists():
             try:
                 self._known = Fingerprint.model_validate_json(file.read_bytes())
@@ -102,12 +103,13 @@ class Memory:
     def check(self, url: str, now: Fingerprint) -> None:
         """Note the first; refuse one of another model."""
         if self._known is None:
-            self._known, self._whose = now, f"{url} does"
+            self._known, self._first = now, url
             if self._file is not None:
                 write_whole(self._file, now.model_dump_json(indent=1))
         elif difference := self._known.difference(now):
+            whose = {"": "this run was begun with", url: "before"}.get(self._first, f"{self._first} does")
             where = f" If it is the same model after all, delete {self._file}" if self._file is not None else ""
             raise EngineError(
-                f"{url} serves another model as {now.model!r} than {self._whose}: {difference}. "
+                f"{url} serves another model as {now.model!r} than {whose}: {difference}. "
                 f"Rows of two models do not fit together: serve the same one everywhere and all the time, or begin a new run.{where}"
             )

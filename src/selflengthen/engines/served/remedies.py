@@ -17,6 +17,8 @@ WIDE = 300
 _COLOUR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _PREFIX = re.compile(r"^(\(\w[^()]*pid=\d+\)\s*)*((DEBUG|INFO|WARNING|ERROR|CRITICAL) \d\d-\d\d [\d:.]+ \[[^\]]*\]\s?)?")
 _WARNING = re.compile(r"\bWARNING \d\d-\d\d ")
+_NO_NEWS = re.compile(r"^(Route: |Triton is installed|OpenMP thread binding|Enabled custom fusions|non-default args)")
+"""Lines that each start has and that say nothing of how far it is."""
 _ERROR = re.compile(r"^([A-Za-z_]\w*\.)*[A-Za-z_]*(Error|Exception|Interrupt)\b|: error: ")
 _CONSEQUENCE = re.compile(
     r"See root cause above|Engine core (proc|initialization)|EngineDeadError|WorkerProc initialization failed|Error in (chat )?completion"
@@ -105,7 +107,7 @@ def news(lines: list[str]) -> str:
     """The last line that says something to a person, shortened; empty when there is none. vLLM's warnings, of which each start has many, are not."""
     for line in reversed(lines):
         words = bare(line)
-        if words[:1].isalpha() and " " in words.strip() and not _WARNING.search(line):
+        if words[:1].isalpha() and " " in words.strip() and not _WARNING.search(line) and not _NO_NEWS.search(words):
             return words if len(words) <= SHORT else words[: SHORT - 3] + "..."
     return ""
 

@@ -26,6 +26,8 @@ POLL_SECONDS = 0.25
 HEALTH_SECONDS = 10.0
 """For an answer: a machine that starts several servers at once is slow."""
 PROGRESS_SECONDS = 1.0
+SILENCE_SECONDS = 15.0
+"""Without news, a start is heard of so often."""
 PROGRESS_BYTES = 1 << 14
 
 
@@ -51,7 +53,7 @@ class Replica:
     ) -> None:
         """`env`: the whole environment. `url`: the base URL it will answer at. `log`: what it prints is appended there.
 
-        `on_progress`: told about once a second how far a start is. `start_seconds`: a start that takes longer has failed. `folder`: where it is
+        `on_progress`: told how far a start is, when its log has news. `start_seconds`: a start that takes longer has failed. `folder`: where it is
         written down for `end_orphans`. `end_seconds`: from SIGTERM to SIGKILL.
         """
         self.name, self.url = name, url
@@ -138,9 +140,13 @@ class Replica:
             return False
 
     async def _tell(self, begun: float) -> None:
+        """How far it is: when there is news, and now and then without."""
+        told, told_at = None, 0.0
         while True:
-            said = news(read_lines(self._log, self._log_start, PROGRESS_BYTES))
-            self._on_progress(f"{self.name}: starting, {time.monotonic() - begun:.0f} s" + (f": {said}" if said else ""))
+            said, now = news(read_lines(self._log, self._log_start, PROGRESS_BYTES)), time.monotonic()
+            if said != told or now - told_at > SILENCE_SECONDS:
+                self._on_progress(f"{self.name}: starting, {now - begun:.0f} s" + (f": {said}" if said else ""))
+                told, told_at = said, now
             await asyncio.sleep(PROGRESS_SECONDS)
 
     def _place(self) -> tuple[str, int]:
